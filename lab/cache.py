@@ -1,0 +1,70 @@
+"""Directories that are expensive to build, kept under a name that holds the hash of their recipe.
+
+1. A directory is complete or absent: it is built under a temporary name and renamed.
+2. One builder at a time for each name (a file lock, which also holds between threads).
+3. A new recipe removes the directories of older ones, except those that a mount still uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lab import progress, settings
+
+
+def digest(*recipe: str) -> str:
+    """Name a recipe: the same parts give the same twelve hex digits."""
+    return hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock of that name; wait for whoever holds it."""
+    settings.CACHE.mkdir(parents=True, exist_ok=True)
+    with open(settings.CACHE / f"{name}.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say(f"waiting for another builder of {name}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def path(name: str, recipe: str) -> Path:
+    """Give the place of a directory, built or not."""
+    return settings.LAYERS / f"{name}-{recipe}"
+
+
+def directory(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
+    """Give the directory of that recipe, built now by `build(temporary path)` if it is not there."""
+    done = path(name, recipe)
+    if done.is_dir():
+        return done
+    with locked(name):
+        if done.is_dir():
+            return done
+        settings.LAYERS.mkdir(parents=True, exist_ok=True)
+        temporary = settings.LAYERS / f".{name}-{recipe}.building"
+        _remove(temporary)
+        with progress.step(f"building {name}"):
+            build(temporary)
+        temporary.rename(done)
+        _remove_older(name, done)
+    return done
+
+
+def _remove_older(name: str, keep: Path) -> None:
+    mounts = Path("/proc/self/mounts").read_text()
+    for old in settings.LAYERS.glob(f"{name}-*"):
+        if old != keep and str(old) not in mounts:
+            _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
