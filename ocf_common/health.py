@@ -1,0 +1,191 @@
+"""Whose fault is it? From a check's finding to what the monitor says.
+
+The rules, in order:
+
+1. The check passes: well. What was remembered of trouble is forgotten.
+2. Something only an operator can mend, while the service serves (``Attention``): degraded.
+3. The dependencies are asked, all at once, the one that the check names included. One is down: degraded, with
+   the culprit (or failed, where ``on_dependency_failure=fail``). The first in the service's own order is named:
+   a Keystone without its database is silent too, and the database is the culprit.
+4. This node's configuration does not fit a dependency: degraded while the daemon itself still answers, else
+   failed.
+5. All dependencies are well, and one was down less than ``recovery_grace`` ago: the service is reconnecting,
+   degraded. Not for refused connections at the service's own port: that proves its death.
+6. Silence is asked again over a fresh connection. Still silent: degraded, until ``silent_checks`` monitors in
+   a row were not answered.
+7. Everything else: failed.
+
+Every step has its share of the level's time, which lies inside the action's own time limit.
+"""
+
+from __future__ import annotations
+
+from ocf_common.deadline import Deadline, OutOfTime, within
+from ocf_common.dependencies import LABELS, ask
+from ocf_common.exit_codes import Degraded, GenericError, OcfExit
+from ocf_common.outcomes import (
+    Attention,
+    CheckFailed,
+    DependencyDown,
+    Misconfigured,
+    Refused,
+    Silent,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocf_common.identity import Tree
+    from ocf_common.service import Service
+
+LEVEL_SECONDS = {10: 5.0, 20: 10.0}
+
+FIRST_TRY = 0.4  # of the level's time
+QUESTIONS = 0.35  # for all dependencies together; the rest is for the second try
+
+
+def normal_level(level: int) -> int:
+    """Return the check level that an unknown one means: the next lower."""
+    return 20 if level >= 20 else 10 if level >= 10 else 0
+
+
+def budget(service: Service, level: int) -> float:
+    """Return the seconds that a check of this level may take in all."""
+    environment = service.environment
+    return max(0.5, min(LEVEL_SECONDS[level], environment.timeout - environment.margin))
+
+
+def examine(service: Service, level: int, tree: Tree) -> None:
+    """Check the service at level 10 or 20; raises Degraded or GenericError."""
+    from ocf_common.service_config import ConfigError
+
+    total = Deadline(budget(service, level))
+    seconds = total.left()
+    first = service.parameters.seconds("request_timeout") or seconds * FIRST_TRY
+    check = service.works if level >= 20 else service.answers
+    try:
+        finding = _finding(service, check, total.part(first), tree)
+    except ConfigError as error:
+        finding = Misconfigured(f"configuration file {error}", "")
+    if finding is None:
+        service.memory.forget_trouble()
+        return
+    if isinstance(finding, Attention):
+        raise Degraded(finding.reason)
+    verdict = _verdict(service, finding, check, total, seconds, tree)
+    if verdict is not None:
+        raise verdict
+
+
+def _finding(
+    service: Service, check: Callable[[Deadline, Tree], None], deadline: Deadline, tree: Tree
+) -> CheckFailed | None:
+    limit = deadline.left()
+    try:
+        # A little more than the check's own limit: it can say better what did not answer.
+        within(Deadline(limit + 0.2), lambda: check(deadline, tree))
+    except CheckFailed as finding:
+        return finding
+    except OutOfTime:
+        return Silent(f"{service.name} gave no answer within {limit:.3g} s")
+    return None
+
+
+def ask_dependencies(service: Service, deadline: Deadline) -> list[DependencyDown | Misconfigured]:
+    """Ask all dependencies of the service at once; return what is wrong, in the service's own order."""
+    import _thread
+
+    answers: dict[str, DependencyDown | Misconfigured | None] = {}
+    names = [name for name in service.dependencies if service.uses(name)]
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def question(name: str) -> None:
+        try:
+            ask(name, service, deadline)
+            answers[name] = None
+        except (DependencyDown, Misconfigured) as finding:
+            answers[name] = finding
+        except BaseException:  # a fault of ours proves nothing against a dependency
+            answers[name] = None
+        if len(answers) == len(names):
+            try:
+                done.release()
+            except RuntimeError:
+                pass  # two answered last
+
+    limit = deadline.left()
+    for name in names:
+        _thread.start_new_thread(question, (name,))
+    if names:
+        done.acquire(timeout=max(0.05, deadline.left() + 0.1))
+    findings: list[DependencyDown | Misconfigured] = []
+    for name in names:
+        finding = answers.get(name, DependencyDown(f"{LABELS[name]} gave no answer within {limit:.3g} s", name))
+        if finding is not None:
+            findings.append(finding)
+    return findings
+
+
+def _verdict(
+    service: Service,
+    finding: CheckFailed,
+    check: Callable[[Deadline, Tree], None],
+    total: Deadline,
+    seconds: float,
+    tree: Tree,
+) -> OcfExit | None:
+    """Rules 3 to 7: return how the action ends, or None where a second try found all well."""
+    culprit: CheckFailed | None
+    if isinstance(finding, (DependencyDown, Misconfigured)) and finding.dependency in ("broker", ""):
+        culprit = finding  # first-hand, and nothing lies behind a broker
+    else:
+        found = ask_dependencies(service, total.part(seconds * QUESTIONS))
+        down = [other for other in found if isinstance(other, DependencyDown)]
+        itself = finding if isinstance(finding, (DependencyDown, Misconfigured)) else None
+        culprit = next(iter([*down, *([itself] if itself is not None else []), *found]), None)
+    if isinstance(culprit, DependencyDown):
+        return _dependency_down(service, culprit)
+    if isinstance(culprit, Misconfigured):
+        if service.lives(total, tree):
+            return Degraded(f"{culprit.reason}; {service.name} itself still answers")
+        return GenericError(f"{culprit.reason}; {finding.reason}" if finding is not culprit else culprit.reason)
+    if not isinstance(finding, Refused):
+        recent = service.memory.last_down(service.parameters.seconds("recovery_grace"))
+        if recent is not None:
+            label, back = LABELS.get(recent[0], recent[0]), int(recent[1])
+            return Degraded(f"{label} is back for {back} s; {service.name} has not reconnected yet")
+    if isinstance(finding, Silent):
+        return _silence(service, finding, check, total, tree)
+    return GenericError(finding.reason)
+
+
+def _dependency_down(service: Service, culprit: DependencyDown) -> OcfExit:
+    service.memory.note_down(culprit.dependency)
+    reason = f"{culprit.reason}; {service.name} itself is running"
+    if service.parameters.text("on_dependency_failure") == "fail":
+        return GenericError(reason)
+    return Degraded(reason)
+
+
+def _silence(
+    service: Service,
+    finding: Silent,
+    check: Callable[[Deadline, Tree], None],
+    total: Deadline,
+    tree: Tree,
+) -> OcfExit | None:
+    """Rule 6."""
+    again: CheckFailed | None = finding
+    if total.left() > 0.3:
+        again = _finding(service, check, total.part(total.left() - 0.2), tree)
+    if again is None:
+        service.memory.forget_trouble()
+        return None
+    service.memory.silent += 1
+    limit = max(1, service.parameters.integer("silent_checks"))
+    count = service.memory.silent
+    if count < limit:
+        return Degraded(f"{finding.reason} ({count} of {limit} monitors in a row)")
+    return GenericError(f"{finding.reason}, {count} monitors in a row; its dependencies are well")

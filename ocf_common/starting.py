@@ -1,0 +1,195 @@
+"""Start: from "nothing runs" to "the service answers".
+
+The steps:
+
+1. What this host needs is there: daemon, user, configuration.
+2. A daemon of ours that runs already is kept (a lost pid file is written anew); workers that an earlier main
+   process has left are ended first.
+3. Nobody else holds the service's port, no other manager runs the daemon.
+4. The daemon is launched and its pid file written.
+5. Until it answers its level-10 check it is watched. A daemon that ends while its dependencies are well fails the
+   start at once, with its last words. One that ends while a dependency is down is started again while time is
+   left: some daemons give up where others retry.
+6. A daemon that lives but cannot answer because a dependency is down has started: it retries by itself, and a
+   failed start would ban it from this node.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ocf_common import health, pidfile
+from ocf_common.deadline import Deadline, OutOfTime, within
+from ocf_common.exit_codes import BadArguments, GenericError, OcfExit
+from ocf_common.last_words import size, tail
+from ocf_common.launch import Command, LaunchError, launch
+from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pwd
+    import subprocess
+
+    from ocf_common.forms import Form
+    from ocf_common.lifecycle import Lifecycle
+
+SETTLE = 6.0  # seconds that a daemon must live with a dependency down: Zed's scheduler gives up after 2 to 4 s
+FIRST_QUESTION = 2.0  # seconds without an answer before the dependencies are asked
+NEXT_QUESTION = 5.0  # seconds between two rounds of questions
+QUESTION_LIMIT = 1.5  # seconds for one round: an early death fails the start within 2 s
+ANSWER_STEP = 0.5  # seconds of waiting for an answer between two looks at the process
+RETRY_PAUSE = 1.0  # seconds before a daemon that gave up is started again
+
+
+class Starting:
+    """One start of one resource."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self.lifecycle = lifecycle
+        self.service = lifecycle.service
+        self.environment = lifecycle.environment
+        self.deadline = Deadline(self.environment.timeout - self.environment.margin)
+        self.child: subprocess.Popen[bytes] | None = None
+        self.finding: CheckFailed | None = None
+        self.written: dict[str, int] = {}
+
+    def run(self) -> None:
+        form, account = self.service.require_host()
+        self.lifecycle.memory.forget_trouble()
+        tree = self.lifecycle.find(thorough=True)
+        if tree.main is not None:
+            self.lifecycle.adopt(tree)
+        else:
+            if tree.orphans:
+                left, _ = self.lifecycle.end_tree(min(10.0, self.deadline.left() / 3), self.deadline.left() / 2)
+                if left:
+                    raise GenericError(
+                        f"workers of an earlier {self.service.name} cannot be ended: process {left[0].pid}"
+                    )
+            self._refuse_rivals()
+            self._launch(form, account)
+        try:
+            if self._until_ready(form, account):
+                self.lifecycle.forget()
+        finally:
+            self.service.close()
+            self.lifecycle.memory.save()
+
+    def _refuse_rivals(self) -> None:
+        """Raise GenericError where another manager runs the daemon or somebody holds its port."""
+        tree = self.lifecycle.find(thorough=True)
+        if tree.foreign:
+            process, unit = tree.foreign[0]
+            raise GenericError(
+                f"{self.service.name} runs already as pid {process.pid} of {unit}; run: systemctl disable --now {unit}"
+            )
+        address = self.service.own_port()
+        if address is None:
+            return
+        from ocf_common import sockets
+
+        port = address[1]
+        inodes = [inode for _, inode in sockets.listeners(port, self.service.proc.root)]
+        if not inodes:
+            return
+        holders = sorted(pid for pids in sockets.owners(inodes, self.service.proc.root).values() for pid in pids)
+        if not holders:
+            raise GenericError(f"port {port} is held by a process that cannot be seen from here")
+        unit = self.service.proc.unit(holders[0])
+        if unit and unit != "pacemaker.service":
+            raise GenericError(
+                f"port {port} is held by pid {holders[0]} of {unit}; run: systemctl disable --now {unit}"
+            )
+        command = self.service.proc.command_line(holders[0])[:1]
+        raise GenericError(f"port {port} is held by pid {holders[0]} ({' '.join(command)}); end it first")
+
+    def _launch(self, form: Form, account: pwd.struct_passwd) -> None:
+        arguments, environment = self.service.command(form)
+        output = self.service.output_file
+        self.written = {path: size(path) for path in (output, self.service.log_file()) if path}
+        open_files = self.service.parameters.integer("open_files") or 65536
+        try:
+            self.child = launch(Command(arguments, account, environment, output, open_files))
+        except LaunchError as error:
+            raise GenericError(str(error)) from None
+        process = self.service.proc.process(self.child.pid)
+        if process is None:
+            return
+        try:
+            pidfile.write(self.service.pid_file, process, self.service.proc.boot())
+        except OSError as error:
+            # Without it the daemon would have to be searched at each call; and something is wrong with the host.
+            self.child.kill()
+            raise BadArguments(f"pid file {self.service.pid_file} cannot be written: {error.strerror}") from None
+
+    def _until_ready(self, form: Form, account: pwd.struct_passwd) -> bool:
+        """Return True when the service answers, False when it started and a dependency is down."""
+        begin = last_asked = time.monotonic()
+        culprits: list[DependencyDown | Misconfigured] = []
+        while not self.deadline.passed():
+            status = self.child.poll() if self.child is not None else None
+            if status == 0 and self.lifecycle.find().main is not None:
+                # It put itself into the background (uWSGI with daemonize): found, it is ours.
+                self.child = None
+                self.lifecycle.adopt(self.lifecycle.find())
+                continue
+            if status is not None:
+                self._relaunch_or_fail(status, form, account)
+                begin = last_asked = time.monotonic()
+                continue
+            if self._answers():
+                return True
+            if self.child is None and self.lifecycle.find().main is None:
+                raise GenericError(f"{self.service.name} was running and has ended while it was waited for")
+            now = time.monotonic()
+            named = isinstance(self.finding, (DependencyDown, Misconfigured))
+            if now - begin > FIRST_QUESTION and (now - last_asked > NEXT_QUESTION or last_asked == begin or named):
+                last_asked = now
+                culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
+            settled = now - begin > min(SETTLE, self.environment.timeout * 0.3)
+            for culprit in culprits:
+                if isinstance(culprit, Misconfigured):
+                    raise GenericError(culprit.reason)
+            if culprits and settled:
+                self._started_without(culprits[0])
+                return False
+        waits = self.finding.reason if self.finding is not None else "no answer yet"
+        raise GenericError(f"{self.service.name} is not ready after {self.environment.timeout:.0f} s: {waits}")
+
+    def _answers(self) -> bool:
+        """Wait a step for the answer; return whether it came. ``finding`` says what is missing."""
+        step = min(ANSWER_STEP, max(0.05, self.deadline.left()))
+        began = time.monotonic()
+        try:
+            within(Deadline(step + QUESTION_LIMIT), lambda: self.service.await_answer(step, self.lifecycle.find))
+        except Attention as finding:
+            self.lifecycle.warning = finding.reason
+        except CheckFailed as finding:
+            self.finding = finding
+            # A check that fails at once is asked again, not as fast as the processor can.
+            time.sleep(max(0.0, min(step, 0.1) - (time.monotonic() - began)))
+            return False
+        except OcfExit:
+            return False
+        except OutOfTime:
+            self.finding = None
+            return False
+        return self.child is None or self.child.poll() is None
+
+    def _started_without(self, culprit: DependencyDown | Misconfigured) -> None:
+        self.lifecycle.memory.note_down(culprit.dependency)
+        self.lifecycle.warning = f"{culprit.reason}; {self.service.name} is started and goes on trying"
+
+    def _relaunch_or_fail(self, status: int, form: Form, account: pwd.struct_passwd) -> None:
+        how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+        words = tail(self.written, self.written)
+        death = f"{self.service.name} {how}" + (f": {words}" if words else "")
+        culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
+        down = [culprit for culprit in culprits if isinstance(culprit, DependencyDown)]
+        if not down:
+            raise GenericError("; ".join([death, *(culprit.reason for culprit in culprits)]))
+        # A dependency is down: the daemon may live when it is back, which its own start decides.
+        if self.deadline.left() < SETTLE:
+            raise GenericError(f"{death}; {down[0].reason}")
+        time.sleep(RETRY_PAUSE)
+        self._launch(form, account)
