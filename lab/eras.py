@@ -25,6 +25,9 @@ GAZPACHO = "opt/2026.1"
 _OCATA_PINS = settings.PINS / "ocata-nova-py27.txt"
 _GAZPACHO_PINS = settings.PINS / "2026.1-py311.txt"
 
+# The last for Python 2.7.
+_WHEEL = "wheel==0.37.1"
+
 # pip 19 for Python 2.7 warns about its own age at every turn; nothing may ask questions.
 _PIP = ["--quiet", "--disable-pip-version-check", "--no-input"]
 
@@ -62,22 +65,105 @@ def ocata_missing() -> Optional[str]:
     return None
 
 
-def ocata(image: Path) -> Optional[Path]:
-    """Give the layer with Ocata's nova, built now if it is not there; None without a Python 2.7.
-
-    image: whose patchelf is used.
-    """
+def ocata() -> Optional[Path]:
+    """Give the layer with Ocata's nova, built now if it is not there; None without a Python 2.7."""
     prefix = python27()
     if prefix is None:
         return None
-    recipe = cache.digest("1", str(prefix), _OCATA_PINS.read_text())
-    return cache.directory("ocata", recipe, lambda target: _build_ocata(target, prefix, image))
+    recipe = cache.digest("2", str(prefix), _OCATA_PINS.read_text())
+    return cache.directory("ocata", recipe, lambda target: _build_ocata(target, prefix))
 
 
-def _build_ocata(target: Path, prefix: Path, image: Path) -> None:
+def _build_ocata(target: Path, prefix: Path) -> None:
     home = target / OCATA
-    # Without the test suite, the compiled files and what is installed there already.
-    ignore = shutil.ignore_patterns("test", "tests", "*.pyc", "*.a", "idlelib", "lib-tk", "share", "_tkinter.so")
+    # Without the test suite, the compiled files, Tk, and what is installed there already but for pip.
+    ignore = shutil.ignore_patterns("test", "tests", "*.py[co]", "*.a", "idlelib", "lib-tk", "share", "_tkinter.so")
     shutil.copytree(prefix, home, symlinks=True, ignore=ignore)
-    python = home / "bin/python2.7"
-    _quiet([str(python), "-m", "pip", "install", *_PIP, "--no-deps", "--requirement", str(_OCATA_PINS)])
+    pip = [str(home / "bin/python2.7"), "-m", "pip"]
+    # With these two there, pip builds wheels of everything before it installs anything. Without, pbr's hooks meet
+    # half an environment.
+    pbr = next(line for line in _OCATA_PINS.read_text().splitlines() if line.startswith("pbr=="))
+    _quiet([*pip, "install", *_PIP, "--no-deps", _WHEEL, pbr])
+    _quiet([*pip, "install", *_PIP, "--no-deps", "--requirement", str(_OCATA_PINS)])
+    # The wheel lacks nova's own configuration files; the source distribution has them.
+    nova = next(line for line in _OCATA_PINS.read_text().splitlines() if line.startswith("nova=="))
+    with tempfile.TemporaryDirectory() as folder:
+        _quiet([*pip, "download", *_PIP, "--no-deps", "--no-binary", ":all:", "--dest", folder, nova])
+        with tarfile.open(next(Path(folder).glob("nova-*.tar.gz"))) as archive:
+            for name in ("api-paste.ini", "rootwrap.conf"):
+                content = archive.extractfile(nova.replace("==", "-") + f"/etc/nova/{name}")
+                assert content is not None  # noqa: S101 (for mypy)
+                (home / "etc").mkdir(exist_ok=True)
+                (home / "etc" / name).write_bytes(content.read())
+    _set_library_path(home, prefix)
+    _correct_paths(home, "/" + OCATA)
+
+
+def _set_library_path(home: Path, prefix: Path) -> None:
+    """Let the programs find libpython beside themselves instead of in the folder they were built for.
+
+    The old path lies in the file as a string that ends with a zero byte, and the new one fits in its place.
+    """
+    old, new = f"{prefix}/lib".encode(), b"$ORIGIN/../lib"
+    for program in (home / "bin").glob("python2*"):
+        content = program.read_bytes()
+        if content.startswith(b"\x7fELF") and old + b"\0" in content and not program.is_symlink():
+            if len(new) > len(old):
+                raise settings.LabError(f"the path {prefix} is too short to be replaced in {program.name}")
+            program.write_bytes(content.replace(old + b"\0", new.ljust(len(old) + 1, b"\0")))
+
+
+# -- 2026.1 ------------------------------------------------------------------------------------------------------
+
+
+def gazpacho() -> Path:
+    """Give the layer with 2026.1, built now if it is not there.
+
+    Raises settings.LabError where the host's interpreter is not the image's.
+    """
+    version = _quiet([settings.SYSTEM_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+    if version != "3.11":
+        raise settings.LabError(f"{settings.SYSTEM_PYTHON} is {version}, the image has 3.11: not Debian 12")
+    return cache.directory("gazpacho", cache.digest("2", _GAZPACHO_PINS.read_text()), _build_gazpacho)
+
+
+def _build_gazpacho(target: Path) -> None:
+    home = target / GAZPACHO
+    # Without pip: Debian splits ensurepip off, and a pip at hand can serve another interpreter.
+    _quiet([settings.SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(home)])
+    pip = [*_pip(), "--python", str(home / "bin/python3")]
+    _quiet([*pip, "install", *_PIP, "--no-deps", "--requirement", str(_GAZPACHO_PINS)])
+    _correct_paths(home, "/" + GAZPACHO)
+
+
+def _pip() -> list[str]:
+    """Find a pip that knows --python (22.3 and later)."""
+    for python in (sys.executable, settings.SYSTEM_PYTHON, shutil.which("python3") or ""):
+        if python and subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+            return [python, "-m", "pip"]
+    raise settings.LabError("no pip at hand; run this from a virtual environment that has one")
+
+
+# -- both --------------------------------------------------------------------------------------------------------
+
+
+def _correct_paths(home: Path, final: str) -> None:
+    """Write the path in the node into the scripts that pip and venv made for the path on the host."""
+    for script in (home / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        content = script.read_bytes()
+        if content.startswith(b"#!" + str(home).encode()):
+            first, rest = content.split(b"\n", 1)
+            script.write_bytes(first.replace(str(home).encode(), final.encode()) + b"\n" + rest)
+
+
+def _quiet(command: list[str]) -> str:
+    """Run a command, show what it said only when it failed.
+
+    Raises settings.LabError with its last lines.
+    """
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise settings.LabError(f"{' '.join(command[:4])} failed:\n{(done.stderr or done.stdout)[-3000:]}")
+    return done.stdout

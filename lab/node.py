@@ -133,6 +133,18 @@ class Node:
             if (cgroup / "cgroup.freeze").exists():
                 (cgroup / "cgroup.freeze").write_text("0")
 
+    def keep_changes(self, target: Path) -> None:
+        """Move what a stopped node has written to a directory that can be a layer of other nodes, and destroy it.
+
+        target: on the cache's file system; must not exist.
+        """
+        if self.leader:
+            raise settings.LabError(f"{self.hostname} is running")
+        # Unmounted, the upper directory is complete; a rename keeps its marks for deleted files.
+        subprocess.run(["umount", str(self.root)], check=True)
+        self.upper.rename(target)
+        self.destroy()
+
     def destroy(self) -> None:
         """Crash the node and remove every trace of it."""
         self.crash()
@@ -155,7 +167,7 @@ class Node:
 
         env: the whole environment, PATH aside. user: whom to run as, with all groups; None is root. timeout: seconds,
         then the command's process group is killed and subprocess.TimeoutExpired raised. check: raise
-        subprocess.CalledProcessError unless it returned 0. cgroup: the node's cgroup to run in, for example
+        settings.LabError with its last words unless it returned 0. cgroup: the node's cgroup to run in, for example
         `system.slice/pacemaker.service`.
         """
         process = self.popen(
@@ -179,8 +191,9 @@ class Node:
                     stream.close()
             raise
         done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
-        if check:
-            done.check_returncode()
+        if check and done.returncode:
+            words = (done.stderr or done.stdout)[-3000:]
+            raise settings.LabError(f"{' '.join(argv[:4])} returned {done.returncode} in {self.hostname}:\n{words}")
         return done
 
     def popen(
