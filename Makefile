@@ -1,0 +1,58 @@
+# The two commands: make demo, make check. All others are parts of them, or for installing.
+PYTHON ?= /usr/bin/python3
+DESTDIR ?=
+OCF_ROOT ?= /usr/lib/ocf
+AGENTS = $(notdir $(wildcard agents/*))
+VENV = .venv/bin/python
+
+.PHONY: help prepare demo tour check check-style check-unit check-services bench lab-down install uninstall golden clean
+
+help:
+	@echo "make demo            the agents drive real OpenStack services through start, faults and stop"
+	@echo "make check           all tests; what cannot run here is left out, and the summary says why"
+	@echo "make check-unit      the tests that need neither root nor services (also: check-style, check-services)"
+	@echo "make bench           what each call costs"
+	@echo "make lab-down        remove what an interrupted run has left behind"
+	@echo "make install         agents and library to $(OCF_ROOT) (DESTDIR= for packages)"
+
+# Installs what the commands need, and says so: packages of the host (as root), a virtual environment.
+prepare:
+	@$(PYTHON) tools/prepare.py
+
+demo: tour
+
+tour: prepare
+	@$(VENV) -m tools.tour
+
+check: prepare
+	@$(VENV) -m tools.check
+
+check-style check-unit check-services: prepare
+	@$(VENV) -m tools.check $(subst check-,,$@)
+
+bench: prepare
+	@$(VENV) -m tools.bench
+
+golden: prepare
+	@$(VENV) -m tools.golden
+
+lab-down:
+	@$(PYTHON) -m lab down
+
+install:
+	install -d $(DESTDIR)$(OCF_ROOT)/resource.d/openstack $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
+	install -m 0755 $(addprefix agents/,$(AGENTS)) $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/
+	install -m 0644 $(wildcard ocf_common/*.py) $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common/
+	install -d $(DESTDIR)/etc/logrotate.d
+	install -m 0644 packaging/openstack-resource-agents.logrotate $(DESTDIR)/etc/logrotate.d/openstack-resource-agents
+	# A compiled library is what makes a call cheap. The path inside is the one after installation.
+	$(PYTHON) -m compileall -q -d $(OCF_ROOT)/lib/openstack/ocf_common $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/,$(AGENTS))
+	rm -rf $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
+	rm -f $(DESTDIR)/etc/logrotate.d/openstack-resource-agents
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What the Makefile runs: preparation, tests, demonstration, measurement."""

@@ -1,0 +1,137 @@
+"""All tests, in groups, with a summary that names what was left out and how to get it.
+
+``python -m tools.check [style|unit|services …]``; without a name all groups. Exit code 1 when a test failed, and,
+where ``CI`` is set, also when something was left out that this machine must be able to run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools import prepare
+
+ROOT = prepare.ROOT
+COVERAGE_GOAL = 90  # percent of the library's branches and lines, unit and service tests together
+PYTHONS = ("3.9", "3.11", "3.13")
+GROUPS = ("style", "unit", "services")
+
+
+@dataclass
+class Result:
+    """How one group ended: ``ok`` True, False, or None where it was left out; ``text`` says why or what."""
+
+    group: str
+    ok: bool | None
+    seconds: float = 0.0
+    text: str = ""
+
+
+@dataclass
+class Report:
+    results: list[Result] = field(default_factory=list)
+
+    def add(self, group: str, work: Callable[[], tuple[bool | None, str]]) -> None:
+        print(f"\n=== {group}", flush=True)
+        begin = time.monotonic()
+        ok, text = work()
+        self.results.append(Result(group, ok, time.monotonic() - begin, text))
+
+    def print(self) -> None:
+        words = {True: "passed", False: "FAILED", None: "left out"}
+        print("\n=== summary")
+        for result in self.results:
+            print(f"{result.group:<22} {words[result.ok]:<9} {result.seconds:6.0f} s  {result.text}")
+
+
+def run(*command: str | Path, **environment: str) -> bool:
+    """Run a command with its output on the terminal; return whether it succeeded."""
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, check=False)
+    return done.returncode == 0
+
+
+def style() -> tuple[bool | None, str]:
+    python = sys.executable
+    checks = [
+        run(python, "-m", "ruff", "check", "."),
+        run(python, "-m", "ruff", "format", "--check", "."),
+        run(python, "-m", "mypy"),
+    ]
+    return all(checks), "ruff check, ruff format, mypy --strict"
+
+
+def interpreter(version: str) -> str:
+    """Return the path of ``pythonVERSION``, or an empty string."""
+    found = shutil.which(f"python{version}")
+    if found is None:
+        return ""
+    done = subprocess.run([found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def unit(version: str) -> tuple[bool | None, str]:
+    """Run the unit tests with one version of Python; the environment's own also measures coverage."""
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if version == own:
+        python = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
+        return run(*python, "-m", "pytest", "-q", "tests", "--ignore=tests/services"), "with coverage"
+    path = interpreter(version)
+    if not path:
+        return None, f"no python{version} in PATH; install that interpreter to include it"
+    folder = ROOT / f".venv-{version}"
+    prepare.make_environment(path, folder)
+    return run(folder / "bin/python", "-m", "pytest", "-q", "tests", "--ignore=tests/services"), ""
+
+
+def services() -> tuple[bool | None, str]:
+    from lab import eras, settings
+
+    missing = settings.missing()
+    if missing:
+        return None, "; ".join(missing)
+    ok = run(sys.executable, "-m", "pytest", "-q", "tests/services")
+    without = eras.ocata_missing()
+    return ok, f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
+
+
+def coverage() -> tuple[bool | None, str]:
+    """Put the measurements of all groups together."""
+    data = sorted(str(path) for path in ROOT.glob(".coverage.*"))
+    if not data:
+        return None, "nothing was measured"
+    run(sys.executable, "-m", "coverage", "combine", "-q", "--keep", *data)
+    ok = run(sys.executable, "-m", "coverage", "report", f"--fail-under={COVERAGE_GOAL}")
+    return ok, f"of ocf_common, branches included; the goal is {COVERAGE_GOAL} %"
+
+
+def main(groups: Iterable[str]) -> int:
+    wanted = tuple(groups) or GROUPS
+    report = Report()
+    for old in ROOT.glob(".coverage*"):
+        if not groups or old.name == ".coverage":
+            old.unlink()
+    if "style" in wanted:
+        report.add("style", style)
+    if "unit" in wanted:
+        for version in PYTHONS:
+            report.add(f"unit, Python {version}", lambda version=version: unit(version))
+    if "services" in wanted:
+        report.add("services", services)
+    if {"unit", "services"} <= set(wanted):
+        report.add("coverage", coverage)
+    report.print()
+    failed = [result for result in report.results if result.ok is False]
+    # Where everything can be had nothing may be left out without notice; other Pythons are not always there.
+    if os.environ.get("CI") and os.geteuid() == 0:
+        failed += [r for r in report.results if r.ok is None and not r.group.startswith("unit")]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
