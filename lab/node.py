@@ -193,7 +193,7 @@ class Node:
         done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
         if check and done.returncode:
             words = (done.stderr or done.stdout)[-3000:]
-            raise settings.LabError(f"{' '.join(argv[:4])} returned {done.returncode} in {self.hostname}:\n{words}")
+            raise settings.LabError(f"{' '.join(argv)[:100]} returned {done.returncode} in {self.hostname}:\n{words}")
         return done
 
     def popen(

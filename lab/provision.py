@@ -115,7 +115,8 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 from keystoneclient.v3 import client
 given = json.load(sys.stdin)
-keystone = client.Client(session=session.Session(v3.Password(
+# uWSGI closes the connection after an answer without a body (204), which the client then takes for reusable.
+keystone = client.Client(connect_retries=5, session=session.Session(v3.Password(
     given["url"], username="admin", password=given["admin"], project_name="admin",
     user_domain_id="default", project_domain_id="default")))
 domain = "default"
