@@ -281,12 +281,17 @@ class Finder:
             likely[process.pid] = (process, likeness)
         tops = [pair for pair in likely.values() if pair[0].parent not in likely]
         mains = [main] if main is not None else []
+        # The kernel gives no number anew while a group or session bears it: while the recorded number lives without
+        # being ours, that group is somebody else's.
+        recorded = self.proc.process(record.pid) if record is not None else None
+        gone = record is not None and (recorded is None or recorded.dead)
+        group = record.pid if record is not None and (gone or main is not None) else -1
         for process, likeness in tops:
             if main is not None and process.key == main.key:
                 continue
-            if self._is_main(process, likeness, record, [top for top, _ in tops], children, likely):
+            if self._is_main(process, likeness, group, gone, [top for top, _ in tops], children, likely):
                 mains.append(process)
-            elif likeness.configured or (record is not None and record.pid in (process.session, process.pgid)):
+            elif likeness.configured or group in (process.session, process.pgid):
                 tree.orphans.append(process)
         if main is None and len(mains) > 1:
             raise Ambiguous(mains)
@@ -310,15 +315,18 @@ class Finder:
         self,
         process: Process,
         likeness: Likeness,
-        record: PidRecord | None,
+        group: int,
+        gone: bool,
         tops: list[Process],
         children: dict[int, list[Process]],
         likely: dict[int, tuple[Process, Likeness]],
     ) -> bool:
         """Tell a main process from a worker whose main process is gone.
 
+        ``group``: number of the recorded main process, ours or gone (else -1); ``gone``: it is recorded and gone.
+
         1. A title says which it is.
-        2. Of the process group or session of the recorded number, without being it: that main process is gone.
+        2. Of the process group or session of the recorded main process, without being it: that one is gone.
         3. The leader of its process group: systemd, this suite and a shell at a terminal start daemons so.
         4. It has workers of its own.
         5. Several without leader in one group: the workers of a main process that the old agents had started.
@@ -326,7 +334,7 @@ class Finder:
         """
         if likeness.role:
             return likeness.role == "main"
-        if record is not None and record.pid in (process.session, process.pgid) and record.pid != process.pid:
+        if group in (process.session, process.pgid):
             return False
         if process.pid == process.pgid:
             return True
@@ -334,7 +342,7 @@ class Finder:
             return True
         if sum(1 for top in tops if top.pgid == process.pgid) > 1:
             return False
-        return record is None or self.proc.process(record.pid) is not None
+        return not gone
 
     def _add_family(self, tree: Tree, children: dict[int, list[Process]], deep: bool) -> None:
         """Add the workers and helpers of ``tree.main``; the direct children only, unless ``deep``."""
