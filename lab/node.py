@@ -215,12 +215,11 @@ class Node:
         for tree in self._cgroups:
             (tree / cgroup).mkdir(parents=True, exist_ok=True)
             command.append(f"{tree / cgroup}/cgroup.procs")
-        command += ["--", "nsenter", "--all", "--target", str(self.leader), "--"]
+        command += ["--", "nsenter", "--all", "--target", str(self.leader)]
         if user is not None:
-            command += ["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"]
-        return subprocess.Popen(
-            [*command, *argv], env={"PATH": PATH, **(env or {})}, text=True, start_new_session=True, **options
-        )
+            command += ["/usr/bin/setpriv", "--reuid", user, "--regid", user, "--init-groups"]
+        options.setdefault("start_new_session", True)
+        return subprocess.Popen([*command, "--", *argv], env={"PATH": PATH, **(env or {})}, text=True, **options)
 
     def path(self, name: str) -> Path:
         """Give the host's name of a file in the running node, its /run and /tmp included.
@@ -399,6 +398,11 @@ def records() -> dict[Path, dict[str, Any]]:
             # Died before its record was written: nothing but folders exists.
             found[folder] = {}
     return found
+
+
+def state(record: Mapping[str, Any]) -> str:
+    """Say in a word what a node of that record does."""
+    return "running" if _lives(record.get("leader")) else "down"
 
 
 def attach(folder: Path) -> Node:

@@ -27,7 +27,8 @@ from lab import eras, progress
 from lab.config import Options, set_options
 from lab.node import Node
 
-REGION = "RegionOne"
+# As Debian's own configuration files have it.
+REGION = "regionOne"
 SECRETS = "/root/lab-secrets.json"
 OPENRC = "/root/openrc"
 
@@ -154,7 +155,8 @@ class Secrets:
         return cls(
             # Zed's Keystone cannot write a "%" of its URL into the ini file of its migrations.
             sql={account: _password("-._~" if account == "keystone" else _MEANINGFUL) for account in _ACCOUNTS},
-            broker={nova.broker_user: _password() for nova in novas},
+            # oslo.messaging hands a "/" on unquoted, in every release tried.
+            broker={nova.broker_user: _password(_MEANINGFUL.replace("/", "")) for nova in novas},
             keystone={name: _password() for name in ("admin", "glance", "nova", "placement", "admin-2026")},
         )
 
@@ -165,7 +167,7 @@ class Secrets:
 
     def broker_url(self, nova: Nova) -> str:
         """Give the value of a `transport_url` option."""
-        vhost = quote(nova.vhost, safe="")
+        vhost = "" if nova.vhost == "/" else quote(nova.vhost, safe="")
         return f"rabbit://{nova.broker_user}:{quote(self.broker[nova.broker_user], safe='')}@127.0.0.1:5672/{vhost}"
 
     def login(self, user: str, url: str = KEYSTONE_URL) -> dict[str, object]:
