@@ -69,11 +69,11 @@ def examine(service: Service, level: int, tree: Tree) -> None:
     except ConfigError as error:
         finding = Misconfigured(f"configuration file {error}", "")
     if finding is None:
-        service.memory.forget_trouble()
+        service.memory.forget_trouble(level)
         return
     if isinstance(finding, Attention):
         raise Degraded(finding.reason)
-    verdict = _verdict(service, finding, check, total, seconds, tree)
+    verdict = Judgement(service, level, check, total, tree).of(finding)
     if verdict is not None:
         raise verdict
 
@@ -128,64 +128,65 @@ def ask_dependencies(service: Service, deadline: Deadline) -> list[DependencyDow
     return findings
 
 
-def _verdict(
-    service: Service,
-    finding: CheckFailed,
-    check: Callable[[Deadline, Tree], None],
-    total: Deadline,
-    seconds: float,
-    tree: Tree,
-) -> OcfExit | None:
-    """Rules 3 to 7: return how the action ends, or None where a second try found all well."""
-    culprit: CheckFailed | None
-    if isinstance(finding, (DependencyDown, Misconfigured)) and finding.dependency in ("broker", ""):
-        culprit = finding  # first-hand, and nothing lies behind a broker
-    else:
-        found = ask_dependencies(service, total.part(seconds * QUESTIONS))
+class Judgement:
+    """Rules 3 to 7 for one finding of one check."""
+
+    def __init__(
+        self, service: Service, level: int, check: Callable[[Deadline, Tree], None], total: Deadline, tree: Tree
+    ) -> None:
+        self.service = service
+        self.memory = service.memory
+        self.level = level
+        self.check = check
+        self.total = total
+        self.tree = tree
+
+    def of(self, finding: CheckFailed) -> OcfExit | None:
+        """Return how the action ends, or None where a second try found all well."""
+        culprit = self._culprit(finding)
+        if isinstance(culprit, DependencyDown):
+            return self._dependency_down(culprit)
+        if isinstance(culprit, Misconfigured):
+            return self._misconfigured(culprit, finding)
+        if not isinstance(finding, Refused):
+            recent = self.memory.last_down(self.service.parameters.seconds("recovery_grace"))
+            if recent is not None:
+                label, back = LABELS.get(recent[0], recent[0]), int(recent[1])
+                return Degraded(f"{label} is back for {back} s; {self.service.name} has not reconnected yet")
+        if isinstance(finding, Silent):
+            return self._silence(finding)
+        return GenericError(finding.reason)
+
+    def _culprit(self, finding: CheckFailed) -> CheckFailed | None:
+        """Return the dependency that is at fault, the first in the service's order, or None."""
+        itself = [finding] if isinstance(finding, (DependencyDown, Misconfigured)) else []
+        if itself and itself[0].dependency in ("broker", ""):
+            return finding  # first-hand, and nothing lies behind a broker
+        found = ask_dependencies(self.service, self.total.part(budget(self.service, self.level) * QUESTIONS))
         down = [other for other in found if isinstance(other, DependencyDown)]
-        itself = finding if isinstance(finding, (DependencyDown, Misconfigured)) else None
-        culprit = next(iter([*down, *([itself] if itself is not None else []), *found]), None)
-    if isinstance(culprit, DependencyDown):
-        return _dependency_down(service, culprit)
-    if isinstance(culprit, Misconfigured):
-        if service.lives(total, tree):
-            return Degraded(f"{culprit.reason}; {service.name} itself still answers")
-        return GenericError(f"{culprit.reason}; {finding.reason}" if finding is not culprit else culprit.reason)
-    if not isinstance(finding, Refused):
-        recent = service.memory.last_down(service.parameters.seconds("recovery_grace"))
-        if recent is not None:
-            label, back = LABELS.get(recent[0], recent[0]), int(recent[1])
-            return Degraded(f"{label} is back for {back} s; {service.name} has not reconnected yet")
-    if isinstance(finding, Silent):
-        return _silence(service, finding, check, total, tree)
-    return GenericError(finding.reason)
+        return next(iter([*down, *itself, *found]), None)
 
+    def _dependency_down(self, culprit: DependencyDown) -> OcfExit:
+        self.memory.note_down(culprit.dependency, self.level)
+        reason = f"{culprit.reason}; {self.service.name} itself is running"
+        if self.service.parameters.text("on_dependency_failure") == "fail":
+            return GenericError(reason)
+        return Degraded(reason)
 
-def _dependency_down(service: Service, culprit: DependencyDown) -> OcfExit:
-    service.memory.note_down(culprit.dependency)
-    reason = f"{culprit.reason}; {service.name} itself is running"
-    if service.parameters.text("on_dependency_failure") == "fail":
-        return GenericError(reason)
-    return Degraded(reason)
+    def _misconfigured(self, culprit: Misconfigured, finding: CheckFailed) -> OcfExit:
+        if self.service.lives(self.total, self.tree):
+            return Degraded(f"{culprit.reason}; {self.service.name} itself still answers")
+        return GenericError(culprit.reason if finding is culprit else f"{culprit.reason}; {finding.reason}")
 
-
-def _silence(
-    service: Service,
-    finding: Silent,
-    check: Callable[[Deadline, Tree], None],
-    total: Deadline,
-    tree: Tree,
-) -> OcfExit | None:
-    """Rule 6."""
-    again: CheckFailed | None = finding
-    if total.left() > 0.3:
-        again = _finding(service, check, total.part(total.left() - 0.2), tree)
-    if again is None:
-        service.memory.forget_trouble()
-        return None
-    service.memory.silent += 1
-    limit = max(1, service.parameters.integer("silent_checks"))
-    count = service.memory.silent
-    if count < limit:
-        return Degraded(f"{finding.reason} ({count} of {limit} monitors in a row)")
-    return GenericError(f"{finding.reason}, {count} monitors in a row; its dependencies are well")
+    def _silence(self, finding: Silent) -> OcfExit | None:
+        """Rule 6."""
+        if self.total.left() > 0.3:
+            again = _finding(self.service, self.check, self.total.part(self.total.left() - 0.2), self.tree)
+            if again is None:
+                self.memory.forget_trouble(self.level)
+                return None
+        count = self.memory.note_silence(self.level)
+        limit = max(1, self.service.parameters.integer("silent_checks"))
+        if count < limit:
+            return Degraded(f"{finding.reason} ({count} of {limit} monitors in a row)")
+        return GenericError(f"{finding.reason}, {count} monitors in a row; its dependencies are well")

@@ -9,7 +9,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LIMIT = 8192  # bytes that are read from the end of a file
+LIMIT = 16384  # bytes that are read from the end of a file
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "TRACE")
+# The frames of a traceback and uWSGI's banners tell nothing; an exception's last line names it.
+_NOISE = ("File ", "***", "Traceback", "^", "~", "During handling", "The above exception", "raise ", "return ")
+_TROUBLE = ("rror", "xception", "ailure", "annot", "ailed", "refused", "denied", "not found", "CRITICAL")
 
 
 def size(path: str) -> int:
@@ -21,18 +26,29 @@ def size(path: str) -> int:
 
 
 def tail(paths: Iterable[str], before: dict[str, int] | None = None) -> str:
-    """Return the last telling line of the first file that has one, else an empty string.
+    """Return the last line that tells why a daemon ended, from whichever of the files has one, else "".
 
     ``before``: sizes of the files at an earlier moment; only what was written since then counts. Links are not
     followed: the folders belong to the service's user.
     """
+    fallback = ""
     for path in paths:
-        lines = [line.strip() for line in _read(path, (before or {}).get(path, 0)).splitlines() if line.strip()]
-        # An exception's last line names it; a traceback's frames and uWSGI's banners tell nothing.
-        telling = [line for line in lines if not line.startswith(("File ", "***", "Traceback", "^", "~"))]
-        if telling:
-            return telling[-1]
-    return ""
+        lines = [_message(line) for line in _read(path, (before or {}).get(path, 0)).splitlines()]
+        telling = [line for line in lines if line and not line.startswith(_NOISE)]
+        for line in reversed(telling):
+            if any(word in line for word in _TROUBLE):
+                return line
+        if telling and not fallback:
+            fallback = telling[-1]
+    return fallback
+
+
+def _message(line: str) -> str:
+    """Return the text of a log line of oslo.log (date, time, process, level, logger), other lines as they are."""
+    words = line.split(None, 5)
+    if len(words) >= 5 and words[3] in _LEVELS:
+        return words[5].strip() if len(words) > 5 else ""
+    return line.strip()
 
 
 def _read(path: str, before: int) -> str:

@@ -22,7 +22,7 @@ from ocf_common.exit_codes import (
     Unimplemented,
 )
 from ocf_common.identity import Ambiguous, CannotTell, Finder
-from ocf_common.memory import Memory
+from ocf_common.memory import HIGHEST, Memory
 from ocf_common.procfs import Proc
 
 TYPE_CHECKING = False
@@ -193,9 +193,9 @@ class Lifecycle:
             if self.service.parameters.problems:
                 raise Degraded(f"{self.service.parameters.problems[0]}; the default is used")
         except Degraded as degraded:
-            self._say_degraded(degraded)
+            self._say_degraded(degraded, level)
         else:
-            self._all_well()
+            self._all_well(level)
         finally:
             self.memory.save()
 
@@ -235,14 +235,14 @@ class Lifecycle:
             raise GenericError(f"{self.service.name} is frozen: stopped processes (state T) {numbers}")
         raise Degraded(f"{self.service.name} has stopped processes (state T): {numbers}")
 
-    def _say_degraded(self, degraded: Degraded) -> None:
+    def _say_degraded(self, degraded: Degraded, level: int) -> None:
         if not self.environment.recurring:
             # Only a recurring monitor may say 190: after a probe the failed action would stay for ever.
             self.warning = degraded.reason
             return
         from ocf_common.publish import publish
 
-        publish(self.memory, self.environment.instance, self._clean(degraded.reason))
+        publish(self.memory, self.environment.instance, self._clean(degraded.reason), level)
         raise degraded
 
     def _clean(self, text: str) -> str:
@@ -250,11 +250,11 @@ class Lifecycle:
 
         return Redactor(self.service.secrets()).clean(text)
 
-    def _all_well(self) -> None:
+    def _all_well(self, level: int) -> None:
         if self.environment.recurring and self.memory.published:
             from ocf_common.publish import publish
 
-            publish(self.memory, self.environment.instance, "")
+            publish(self.memory, self.environment.instance, "", level)
 
     def start(self) -> None:
         from ocf_common.starting import Starting
@@ -303,6 +303,6 @@ class Lifecycle:
         if self.memory.published:
             from ocf_common.publish import publish
 
-            publish(self.memory, self.environment.instance, "")
+            publish(self.memory, self.environment.instance, "", HIGHEST)
         self.memory.forget_trouble()
         self.memory.save()

@@ -3,10 +3,14 @@
 The file lies in a folder of root's own below the state folder. Lost, unreadable or of another shape, the
 agent works on without it. What is kept:
 
-``down``       dependency → when it was last seen down (seconds since boot)
-``silent``     monitors in a row that got no answer
+``down``       dependency → when it was last seen down (seconds since boot), and by which check level
+``silent``     check level → monitors of it in a row that got no answer
 ``published``  the state that syslog and the node attribute show
+``level``      the check level that published it
 ``refused``    fingerprint of refused credentials, its salt, and when they were refused
+
+A resource usually has two monitors. The success of one forgets only what its own level, or a lower one, could
+have seen: level 10 knows nothing of a database that level 20 found down.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LIMIT = 16384  # bytes
+HIGHEST = 99  # above every check level
 
 
 def since_boot() -> float:
@@ -35,15 +40,22 @@ class Memory:
         # An instance name is an XML id, yet what is not is not allowed to leave the folder.
         self.path = os.path.join(self.folder, instance.replace("/", "_") + ".state")
         self.clock = clock
-        self.down: dict[str, float] = {}
-        self.silent = 0
+        self.down: dict[str, tuple[float, int]] = {}
+        self.silent: dict[str, int] = {}
         self.published = ""
+        self.level = 0
         self.refused: dict[str, object] = {}
         self._loaded = self._state()
         self._load()
 
     def _state(self) -> dict[str, object]:
-        return {"down": self.down, "silent": self.silent, "published": self.published, "refused": self.refused}
+        return {
+            "down": dict(self.down),
+            "silent": dict(self.silent),
+            "published": self.published,
+            "level": self.level,
+            "refused": self.refused,
+        }
 
     def _load(self) -> None:
         try:
@@ -64,14 +76,15 @@ class Memory:
         try:
             values = json.loads(text)
             now = self.clock()
-            down = {str(name): float(value) for name, value in values["down"].items()}
-            self.down = {name: value for name, value in down.items() if value <= now}
-            self.silent = max(0, int(values["silent"]))
+            down = {str(name): (float(when), int(level)) for name, (when, level) in values["down"].items()}
+            self.down = {name: seen for name, seen in down.items() if seen[0] <= now}
+            self.silent = {str(level): int(count) for level, count in values["silent"].items()}
             self.published = str(values["published"])
+            self.level = int(values["level"])
             self.refused = dict(values["refused"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            self.down, self.silent, self.published, self.refused = {}, 0, "", {}
-        self._loaded = {**self._state(), "down": dict(self.down)}
+            self.down, self.silent, self.published, self.level, self.refused = {}, {}, "", 0, {}
+        self._loaded = self._state()
 
     def save(self) -> None:
         """Write what has changed. A failure is no error: the agent then knows less the next time."""
@@ -80,7 +93,7 @@ class Memory:
         from ocf_common.pidfile import remove, replace_file
 
         try:
-            if not any(self._state().values()):
+            if not (self.down or self.silent or self.published or self.refused):
                 remove(self.path)
                 return
             import json
@@ -99,17 +112,23 @@ class Memory:
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise
 
-    def note_down(self, dependency: str) -> None:
-        self.down = {**self.down, dependency: self.clock()}
+    def note_down(self, dependency: str, level: int) -> None:
+        self.down[dependency] = (self.clock(), level)
+
+    def note_silence(self, level: int) -> int:
+        """Count an unanswered monitor of this level; return how many there were in a row."""
+        self.silent[str(level)] = max(0, self.silent.get(str(level), 0)) + 1
+        return self.silent[str(level)]
 
     def last_down(self, within: float) -> tuple[str, float] | None:
         """Return the dependency that was down last, and for how many seconds it is back, if less than ``within``."""
         if not self.down:
             return None
         name = max(self.down, key=lambda key: self.down[key])
-        back = self.clock() - self.down[name]
+        back = self.clock() - self.down[name][0]
         return (name, back) if back < within else None
 
-    def forget_trouble(self) -> None:
-        """All is well: forget outages and silence (refused credentials stay until they are tried again)."""
-        self.down, self.silent = {}, 0
+    def forget_trouble(self, level: int = HIGHEST) -> None:
+        """All is well at this level: forget what it could have seen (refused credentials rest all the same)."""
+        self.down = {name: seen for name, seen in self.down.items() if seen[1] > level}
+        self.silent = {name: count for name, count in self.silent.items() if int(name) > level}

@@ -27,17 +27,21 @@ def attribute_name(instance: str) -> str:
     return f"degraded-{clean}"
 
 
-def publish(memory: Memory, instance: str, state: str, update: Callable[[list[str]], None] | None = None) -> None:
-    """Show ``state``, an empty string when all is well, unless it is shown already.
+def publish(
+    memory: Memory, instance: str, state: str, level: int, update: Callable[[list[str]], None] | None = None
+) -> None:
+    """Show ``state`` as a monitor of ``level`` found it, an empty string when all is well, unless it is shown already.
+
+    That all is well is not said by a lower level than the one that said otherwise: it could not see it.
 
     The seconds in a reason ("is back for 7 s") change with every call; they are no change of state.
     """
     words = state.split(" ")
     ends = (*words[1:], "")
     shown = " ".join("#" if word.isdigit() and end.startswith("s") else word for word, end in zip(words, ends))
-    if shown == memory.published:
+    if shown == memory.published or (not state and level < memory.level):
         return
-    memory.published = shown
+    memory.published, memory.level = shown, level if state else 0
     name = attribute_name(instance)
     _log(instance, state)
     (update or _run)([_UPDATER, "-n", name, *(["-U", state] if state else ["-D"])])

@@ -124,9 +124,9 @@ class Starting:
 
     def _until_ready(self, form: Form, account: pwd.struct_passwd) -> bool:
         """Return True when the service answers, False when it started and a dependency is down."""
-        begin = last_asked = time.monotonic()
+        begin, asked = time.monotonic(), -NEXT_QUESTION
         culprits: list[DependencyDown | Misconfigured] = []
-        while not self.deadline.passed():
+        while self.deadline.left() > ANSWER_STEP:
             status = self.child.poll() if self.child is not None else None
             if status == 0 and self.lifecycle.find().main is not None:
                 # It put itself into the background (uWSGI with daemonize): found, it is ours.
@@ -135,24 +135,27 @@ class Starting:
                 continue
             if status is not None:
                 self._relaunch_or_fail(status, form, account)
-                begin = last_asked = time.monotonic()
+                begin, asked = time.monotonic(), -NEXT_QUESTION
                 continue
             if self._answers():
                 return True
             if self.child is None and self.lifecycle.find().main is None:
                 raise GenericError(f"{self.service.name} was running and has ended while it was waited for")
             now = time.monotonic()
-            named = isinstance(self.finding, (DependencyDown, Misconfigured))
-            if now - begin > FIRST_QUESTION and (now - last_asked > NEXT_QUESTION or last_asked == begin or named):
-                last_asked = now
+            if isinstance(self.finding, (DependencyDown, Misconfigured)):
+                culprits = [self.finding]  # first-hand
+            elif now - begin > FIRST_QUESTION and now - asked > NEXT_QUESTION and self.deadline.left() > QUESTION_LIMIT:
+                asked = now
                 culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
             settled = now - begin > min(SETTLE, self.environment.timeout * 0.3)
             for culprit in culprits:
                 if isinstance(culprit, Misconfigured):
                     raise GenericError(culprit.reason)
             if culprits and settled:
-                self._started_without(culprits[0])
-                return False
+                if culprits[0] is self.finding or now - asked < 1.0:
+                    self._started_without(culprits[0])
+                    return False
+                asked = -NEXT_QUESTION  # an old answer is asked for again
         waits = self.finding.reason if self.finding is not None else "no answer yet"
         raise GenericError(f"{self.service.name} is not ready after {self.environment.timeout:.0f} s: {waits}")
 
@@ -177,7 +180,7 @@ class Starting:
         return self.child is None or self.child.poll() is None
 
     def _started_without(self, culprit: DependencyDown | Misconfigured) -> None:
-        self.lifecycle.memory.note_down(culprit.dependency)
+        self.lifecycle.memory.note_down(culprit.dependency, 10)
         self.lifecycle.warning = f"{culprit.reason}; {self.service.name} is started and goes on trying"
 
     def _relaunch_or_fail(self, status: int, form: Form, account: pwd.struct_passwd) -> None:
