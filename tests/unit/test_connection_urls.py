@@ -120,9 +120,7 @@ def test_kinds_of_database(text: str, kind: str, where: str, password: str, data
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "nova.db", "mysql:/h", "sqlite://host/x", "mysql://h:x/d", "mysql://h:0x/d"]
-)
+@pytest.mark.parametrize("text", ["", "nova.db", "mysql:/h", "sqlite://host/x", "mysql://h:x/d", "mysql://h:0x/d"])
 def test_refused_database_urls(text: str) -> None:
     with pytest.raises(InvalidUrl):
         parse_database_url(text)
@@ -180,9 +178,7 @@ def test_transport_url_round_trip(hosts: list[tuple[str, int, str, str]], virtua
 @given(HOSTS, PORTS, WORDS, WORDS, WORDS)
 def test_database_url_round_trip(host: str, port: int, user: str, password: str, name: str) -> None:
     login = f"{quote(user)}:{quote(password)}"
-    address = parse_database_url(
-        f"mysql+pymysql://{login}@{join_port(host, port)}/{quote(name)}?charset=utf8"
-    )
+    address = parse_database_url(f"mysql+pymysql://{login}@{join_port(host, port)}/{quote(name)}?charset=utf8")
     assert (address.host, address.port, address.user) == (host, port, user)
     assert (address.password, address.database) == (password, name)
 
@@ -196,9 +192,7 @@ def test_http_url_round_trip(scheme: str, host: str, port: int, parts: list[str]
 
 
 SECRET = "Xy7pQ2wert"
-PIECES = st.lists(
-    st.sampled_from([SECRET, "/", "?", "@", ":", ",", "[", "]", "#", "h", "%", " ", "1"]), max_size=8
-)
+PIECES = st.lists(st.sampled_from([SECRET, "/", "?", "@", ":", ",", "[", "]", "#", "h", "%", " ", "1"]), max_size=8)
 
 
 @given(st.sampled_from(["rabbit", "mysql", "sqlite", "http", "x y"]), PIECES.map("".join) | st.text())
@@ -213,9 +207,7 @@ def test_any_text_is_read_or_refused_without_showing_the_password(scheme: str, t
 
 def test_repr_hides_the_password() -> None:
     (address,) = parse_transport_url(f"rabbit://u:{SECRET}@h/v")
-    shown = (
-        repr(address) + repr(parse_database_url(f"mysql://u:{SECRET}@h/d")) + repr(parse_http_url("http://h"))
-    )
+    shown = repr(address) + repr(parse_database_url(f"mysql://u:{SECRET}@h/d")) + repr(parse_http_url("http://h"))
     assert SECRET not in shown
     assert "vhost='v' user='u'" in shown
 

@@ -55,9 +55,7 @@ def test_case_of_sections_and_dashes_of_options() -> None:
 
 
 def test_what_oslo_config_refuses_is_left_out_and_named() -> None:
-    config = parsed(
-        "early = 1\n  more\n[]\n[open\nno assignment\n= no key\n[ok]\n  continues nothing\nx = 1\n"
-    )
+    config = parsed("early = 1\n  more\n[]\n[open\nno assignment\n= no key\n[ok]\n  continues nothing\nx = 1\n")
     assert config.get("DEFAULT", "early") == "1\nmore"
     assert config.get("ok", "x") == "1"
     assert config.problems == [
@@ -96,9 +94,7 @@ def test_references(value: str, meant: str) -> None:
 
 
 def test_references_that_never_end() -> None:
-    config = parsed(
-        "[DEFAULT]\na = $b$b\nb = $a$a\nc = $c\n" + "d = " + "$e" * 1000 + "\ne = " + "x" * 100000
-    )
+    config = parsed("[DEFAULT]\na = $b$b\nb = $a$a\nc = $c\n" + "d = " + "$e" * 1000 + "\ne = " + "x" * 100000)
     for option in "abcd":
         assert len(config.get("DEFAULT", option) or "") < 300000
 
@@ -153,9 +149,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_latin_1_in_a_comment_long_lines_and_other_line_ends(tmp_path: Path) -> None:
-    (tmp_path / "x.conf").write_bytes(
-        b"# M\xfcller\r\n[a]\r\nlong = " + b"x" * 1000000 + b"\r\ny = \xc3\xa4\rz = 1"
-    )
+    (tmp_path / "x.conf").write_bytes(b"# M\xfcller\r\n[a]\r\nlong = " + b"x" * 1000000 + b"\r\ny = \xc3\xa4\rz = 1")
     config = ServiceConfig.load([str(tmp_path / "x.conf")])
     assert len(config.get("a", "long") or "") == 1000000
     assert config.get("a", "y") == "ä"
@@ -204,9 +198,7 @@ PLAIN = st.text(alphabet=st.characters(whitelist_categories=("L", "N")), min_siz
 @given(st.dictionaries(PLAIN, st.dictionaries(PLAIN, PLAIN, min_size=1), min_size=1))
 def test_what_is_written_is_read(sections: dict[str, dict[str, str]]) -> None:
     folded = {name if name == "DEFAULT" else name.lower(): options for name, options in sections.items()}
-    config = parsed(
-        "".join(f"[{s}]\n" + "".join(f"{o} = {v}\n" for o, v in os.items()) for s, os in folded.items())
-    )
+    config = parsed("".join(f"[{s}]\n" + "".join(f"{o} = {v}\n" for o, v in os.items()) for s, os in folded.items()))
     for section, options in folded.items():
         for option, value in options.items():
             assert config.get(section, option) == value
