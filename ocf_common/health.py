@@ -185,6 +185,13 @@ class Judgement:
             if again is None:
                 self.memory.forget_trouble(self.level)
                 return None
+            # An answer this time, or first-hand knowledge of a culprit, is no silence.
+            if isinstance(again, DependencyDown):
+                return self._dependency_down(again)
+            if isinstance(again, Attention):
+                return Degraded(again.reason)
+            if not isinstance(again, (Silent, Misconfigured)):
+                return GenericError(again.reason)
         count = self.memory.note_silence(self.level)
         limit = max(1, self.service.parameters.integer("silent_checks"))
         if count < limit:

@@ -78,12 +78,14 @@ class Memory:
             now = self.clock()
             down = {str(name): (float(when), int(level)) for name, (when, level) in values["down"].items()}
             self.down = {name: seen for name, seen in down.items() if seen[0] <= now}
-            self.silent = {str(level): int(count) for level, count in values["silent"].items()}
+            self.silent = {str(int(level)): int(count) for level, count in values["silent"].items()}
             self.published = str(values["published"])
             self.level = int(values["level"])
             self.refused = dict(values["refused"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self.down, self.silent, self.published, self.level, self.refused = {}, {}, "", 0, {}
+            self._loaded = {}  # the next save replaces or removes the file
+            return
         self._loaded = self._state()
 
     def save(self) -> None:

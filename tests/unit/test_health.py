@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -50,16 +50,16 @@ class FakeService:
         self.parameters = Parameters(daemon_parameters("x", "/etc/x.conf", "x", False), given)
         self.memory = Memory(str(folder), "p_x", lambda: self.now)
         self.dependencies: tuple[str, ...] = ("database", "broker")
-        self.finds: list[Optional[CheckFailed]] = [None]
-        self.database: Optional[Exception] = None
-        self.broker: Optional[Exception] = None
+        self.finds: list[CheckFailed | None] = [None]
+        self.database: Exception | None = None
+        self.broker: Exception | None = None
         self.alive = True
         self.asked: list[str] = []
         self.limits: list[float] = []
         self.hangs = threading.Event()
         self.hanging: frozenset[str] = frozenset()
 
-    def _say(self, what: str, finding: Optional[Exception]) -> None:
+    def _say(self, what: str, finding: Exception | None) -> None:
         self.asked.append(what)
         if what in self.hanging:
             self.hangs.wait()
@@ -125,10 +125,20 @@ def test_well_and_no_dependency_is_asked(make: Make, level: int, asked: list[str
 
 def test_well_forgets_outages_and_silence(make: Make) -> None:
     service = make()
-    service.memory.note_down("broker")
-    service.memory.silent = 1
+    service.memory.note_down("broker", 20)
+    service.memory.note_silence(10)
     service.examine(20)
-    assert (service.memory.down, service.memory.silent) == ({}, 0)
+    assert (service.memory.down, service.memory.silent) == ({}, {})
+
+
+def test_well_at_a_lower_level_forgets_nothing_that_only_a_higher_one_sees(make: Make) -> None:
+    service = make()
+    service.memory.note_down("database", 20)
+    service.memory.note_silence(20)
+    service.memory.note_silence(10)
+    service.examine(10)
+    assert list(service.memory.down) == ["database"]
+    assert service.memory.silent == {"20": 1}
 
 
 # Rule 2: an operator's matter
@@ -150,7 +160,7 @@ def test_database_down_is_degraded_with_the_culprit(make: Make, finding: CheckFa
     service = make()
     service.finds, service.database = [finding], DATABASE
     assert service.examine() == (190, f"{DATABASE.reason}; nova-scheduler itself is running")
-    assert service.memory.down == {"database": 1000.0}
+    assert service.memory.down == {"database": (1000.0, 10)}
 
 
 @pytest.mark.parametrize("finding", [SILENT, REFUSED, WRONG, DATABASE, BROKER])
@@ -212,7 +222,7 @@ def test_a_fault_of_our_own_question_proves_nothing_against_a_dependency(make: M
     [(LOGIN, None), (SCHEMA, SCHEMA), (SILENT, SCHEMA), (WRONG, ConfigError("/etc/x.conf", "is a folder"))],
 )
 def test_misconfigured_is_degraded_while_the_daemon_itself_answers(
-    make: Make, finding: CheckFailed, database: Optional[Exception]
+    make: Make, finding: CheckFailed, database: Exception | None
 ) -> None:
     service = make()
     service.finds, service.database = [finding], database
@@ -251,12 +261,12 @@ def test_both_reasons_are_given_where_the_daemon_does_not_answer_either(make: Ma
 def test_recovery_is_degraded_until_the_grace_is_over(make: Make, finding: CheckFailed) -> None:
     service = make()
     service.finds = [finding]
-    service.memory.note_down("broker")
+    service.memory.note_down("broker", 10)
     service.now += 7
     assert service.examine() == (190, "RabbitMQ is back for 7 s; nova-scheduler has not reconnected yet")
     service.now += 172.9
     assert service.examine()[0] == 190
-    assert service.memory.silent == 0
+    assert service.memory.silent == {}
     service.now += 0.1
     assert "is back" not in service.examine()[1]
 
@@ -264,7 +274,7 @@ def test_recovery_is_degraded_until_the_grace_is_over(make: Make, finding: Check
 def test_recovery_grace_is_a_parameter(make: Make) -> None:
     service = make(recovery_grace="5")
     service.finds = [WRONG]
-    service.memory.note_down("broker")
+    service.memory.note_down("broker", 10)
     service.now += 4
     assert service.examine()[0] == 190
     service.now += 1
@@ -274,7 +284,7 @@ def test_recovery_grace_is_a_parameter(make: Make) -> None:
 def test_refused_connections_prove_death_even_in_the_grace(make: Make) -> None:
     service = make()
     service.finds = [REFUSED]
-    service.memory.note_down("broker")
+    service.memory.note_down("broker", 10)
     assert service.examine() == (1, REFUSED.reason)
 
 
@@ -299,11 +309,11 @@ def test_silence_fails_at_once_where_the_operator_wants_it(make: Make, value: st
 
 def test_silence_is_asked_again_and_an_answer_is_well(make: Make) -> None:
     service = make()
-    service.memory.silent = 1
+    service.memory.note_silence(10)
     service.finds = [SILENT, None]
     assert service.examine() == (0, "")
     assert service.asked == ["answers", "database", "answers"]
-    assert service.memory.silent == 0
+    assert service.memory.silent == {}
 
 
 def test_an_answer_between_two_silences_starts_the_count_anew(make: Make) -> None:
@@ -313,13 +323,21 @@ def test_an_answer_between_two_silences_starts_the_count_anew(make: Make) -> Non
         assert service.examine()[0] == code
 
 
+def test_silence_is_counted_for_each_level_alone(make: Make) -> None:
+    service = make()
+    service.finds = [SILENT]
+    assert service.examine(20)[0] == 190
+    assert service.examine(10)[0] == 190
+    assert service.examine(20)[0] == 1
+
+
 @pytest.mark.parametrize(("second", "code"), [(WRONG, 1), (REFUSED, 1), (Attention("drained"), 190)])
 def test_what_the_second_try_finds_is_said(make: Make, second: CheckFailed, code: int) -> None:
     """It is an answer, so it is no silence."""
     service = make()
     service.finds = [SILENT, second]
     assert service.examine() == (code, second.reason)
-    assert service.memory.silent == 0
+    assert service.memory.silent == {}
 
 
 def test_a_check_that_never_returns_is_silence(make: Make) -> None:
