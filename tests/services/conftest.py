@@ -1,0 +1,91 @@
+"""What the service tests get: a booted controller with our agents installed, and agents to call.
+
+One controller serves the whole session. A test asks for an agent with ``agent(NAME, …)``; what it starts is stopped
+after the test, unless it uses ``serving``, whose services keep running between tests because nothing is broken there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import controller, settings
+from lab.driver import Agent, install
+from lab.node import Node, orderly_exit
+
+ROOT = Path(__file__).resolve().parents[2]
+COVERED = "/opt/covered.py"
+PREFIX = ("/usr/bin/python3", "-IS", COVERED)
+
+
+def until(condition: Callable[[], object], seconds: float, what: str, pause: float = 0.05) -> float:
+    """Wait until ``condition`` holds; return the seconds it took, fail with ``what`` when it never does."""
+    begin = time.monotonic()
+    while not condition():
+        if time.monotonic() - begin > seconds:
+            pytest.fail(f"not within {seconds} s: {what}")
+        time.sleep(pause)
+    return time.monotonic() - begin
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    missing = settings.missing()
+    if missing:
+        pytest.skip("; ".join(missing))
+    with orderly_exit(), controller.boot() as booted:
+        install(booted, ROOT)
+        shutil.copy(Path(__file__).with_name("covered.py"), booted.path(COVERED))
+        yield booted
+        collect_coverage(booted)
+
+
+def collect_coverage(booted: Node) -> None:
+    """Put the node's measurements together into one file beside those of the other groups."""
+    from coverage import Coverage
+
+    found = [str(path) for path in booted.path("/var/tmp/coverage").glob(".coverage.*")]
+    if found:
+        os.chdir(ROOT)
+        total = Coverage(data_file=str(ROOT / ".coverage.services"), config_file=str(ROOT / "pyproject.toml"))
+        total.combine(found)
+        total.save()
+
+
+@pytest.fixture
+def agent(node: Node) -> Iterator[Callable[..., Agent]]:
+    """Give agents; at the end of the test each is stopped, with its own parameters, and must leave nothing."""
+    given: list[Agent] = []
+
+    def give(name: str, instance: str = "", **parameters: str) -> Agent:
+        given.append(Agent(node, name, instance, PREFIX, **parameters))
+        return given[-1]
+
+    yield give
+    for one in reversed(given):
+        answer = one.stop()
+        assert answer.code == 0, f"{one.name} after the test: {answer}"
+
+
+@pytest.fixture(scope="session")
+def serving(node: Node) -> Iterator[Callable[[str], Agent]]:
+    """Give running agents that stay for the whole session: for tests that break nothing, or mend what they break."""
+    running: dict[str, Agent] = {}
+
+    def give(name: str) -> Agent:
+        if name not in running:
+            running[name] = Agent(node, name, f"s_{name}", PREFIX)
+        one = running[name]
+        if one.probe().code != 0:
+            answer = one.start(timeout=120)
+            assert answer.code == 0, f"{name}: {answer}"
+        return one
+
+    yield give
+    for one in reversed(list(running.values())):
+        assert one.stop().code == 0
