@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 
-from ocf_common.amqp_connection import Broker, Publisher, duration
+from ocf_common.amqp_connection import Broker, Publisher
 from ocf_common.deadline import Deadline
+from ocf_common.network_errors import duration
 from ocf_common.outcomes import Silent, WrongAnswer
 
 TYPE_CHECKING = False

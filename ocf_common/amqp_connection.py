@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ocf_common import packages
+from ocf_common import network_errors, packages
 from ocf_common.deadline import Deadline
 from ocf_common.outcomes import DependencyDown, Misconfigured
 
@@ -122,19 +122,18 @@ class Broker:
             if address.ssl_cert_file:
                 context.load_cert_chain(address.ssl_cert_file, address.ssl_key_file or None)
         except (OSError, ValueError) as error:
-            raise self.misfit(f"cannot be asked: its TLS files cannot be loaded ({_text(error)})") from error
+            raise self.misfit(f"cannot be asked: its TLS files cannot be loaded ({type(error).__name__})") from error
         return self._pika.SSLOptions(context, address.host)
 
     def _connect_failure(self, failure: BaseException, address: BrokerAddress) -> DependencyDown | Misconfigured:
         """Put pika's nested exceptions into one sentence."""
-        causes = list(_causes(failure))
-        # The certificate's verification error is an OSError too, so it goes before those.
-        for cause in causes:
-            if type(cause).__name__ == "SSLCertVerificationError":
-                message = getattr(cause, "verify_message", "") or _text(cause)
-                return self.misfit(f"has a certificate that cannot be verified: {message}")
+        errors = network_errors.causes(failure)
+        # An error of verification is an OSError too, so it goes before those.
+        untrusted = network_errors.unverified(errors)
+        if untrusted:
+            return self.misfit(f"has a certificate that cannot be verified: {untrusted}")
         # pika puts the broker's own words (code and text of connection.close) into the text of its guess.
-        words = " ".join(str(argument) for cause in causes for argument in cause.args)
+        words = " ".join(str(argument) for error in errors for argument in error.args)
         if "ConnectionClosedByBroker: (403)" in words:
             return self.misfit(f"refuses the login of user {address.user!r}")
         if "ConnectionClosedByBroker: (530)" in words and "limit" not in words and "is down" not in words:
@@ -143,20 +142,12 @@ class Broker:
             return self.misfit(f"refuses user {address.user!r} in virtual host {address.virtual_host!r}")
         if "ConnectionClosedByBroker:" in words:
             return self.down(f"takes no connection: {words.partition('ConnectionClosedByBroker: ')[2]}")
-        for cause in causes:
-            name = type(cause).__name__
-            if name.startswith("SSL"):
-                return self.misfit(f"does not speak TLS as configured: {getattr(cause, 'reason', '') or cause}")
-            if name == "gaierror":
-                return self.down("cannot be resolved")
-            if isinstance(cause, TimeoutError) or name in ("timeout", "AMQPConnectorStackTimeout"):
-                return self.no_answer()
-            if isinstance(cause, ConnectionRefusedError):
-                return self.down("refuses connections")
-            if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-                return self.down("resets connections")
-            if isinstance(cause, OSError):
-                return self.down(f"cannot be reached: {_text(cause)}")
+        no_tls = network_errors.broken_tls(errors)
+        if no_tls:
+            return self.misfit(f"does not speak TLS as configured: {no_tls}")
+        trouble = network_errors.trouble(errors, self._seconds)
+        if trouble:
+            return self.down(trouble)
         if "StreamLostError" in words:
             return self.down("resets connections" if "reset by peer" in words else "closes connections at once")
         return self.misfit("does not speak AMQP 0-9-1")
@@ -170,7 +161,7 @@ class Broker:
         return Misconfigured(f"RabbitMQ at {self.address} {what}", DEPENDENCY)
 
     def no_answer(self) -> DependencyDown:
-        return self.down(f"does not answer within {duration(self._seconds)}")
+        return self.down(network_errors.no_answer(self._seconds))
 
     def _on_close(self, _connection: Any, reason: BaseException) -> None:
         self._lost = reason
@@ -297,7 +288,7 @@ class Publisher:
         seconds = deadline.left()
         self.channel.basic_publish(exchange, routing_key, body, properties, mandatory=True)
         if not self.broker.until(lambda: self._confirmed or self.closed is not None, deadline):
-            raise self.broker.down(f"does not confirm a message within {duration(seconds)}")
+            raise self.broker.down(f"does not confirm a message within {network_errors.duration(seconds)}")
         if self.closed is not None:
             if self.missing():
                 return False
@@ -316,21 +307,3 @@ class Publisher:
         if getattr(self.closed, "reply_code", 0) == ACCESS_REFUSED:
             return self.broker.misfit(f"refuses access: {text}")
         return self.broker.down(f"closed the channel: {text}")
-
-
-def duration(seconds: float) -> str:
-    """Return ``seconds`` for a reason: 4.98 becomes ``5 s``."""
-    return f"{round(seconds, 1):g} s"
-
-
-def _causes(failure: BaseException) -> list[BaseException]:
-    """Return ``failure`` and all that pika wrapped into it."""
-    found = [failure]
-    for error in found:
-        inner = [getattr(error, "exception", None), *getattr(error, "exceptions", ()), *error.args]
-        found.extend(item for item in inner if isinstance(item, BaseException) and item not in found)
-    return found
-
-
-def _text(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ocf_common import packages
+from ocf_common import network_errors, packages
 from ocf_common.outcomes import DependencyDown, Misconfigured
 from ocf_common.resolve import Unresolvable, resolve
 
@@ -136,26 +136,27 @@ class Session:
     def _finding(self, error: Exception) -> DependencyDown | Misconfigured | packages.PackageMissing:
         """Put an error of PyMySQL into one sentence; its own text may show a part of what was sent."""
         address = self.address
-        cause = getattr(error, "original_exception", None) or error
-        if isinstance(cause, RuntimeError) and "cryptography" in str(cause):
+        errors = network_errors.causes(error)
+        if isinstance(error, RuntimeError) and "cryptography" in str(error):
             return packages.PackageMissing("python3-cryptography is not installed: apt install python3-cryptography")
-        if type(cause).__name__ == "SSLCertVerificationError":
-            message = getattr(cause, "verify_message", "")
-            return misfit(address, f"has a certificate that cannot be verified: {message}")
-        if type(cause).__name__ == "SSLError":
-            return misfit(address, f"does not speak TLS as configured: {getattr(cause, 'reason', '')}")
-        if isinstance(cause, FileNotFoundError):
+        untrusted = network_errors.unverified(errors)
+        if untrusted:
+            return misfit(address, f"has a certificate that cannot be verified: {untrusted}")
+        no_tls = network_errors.broken_tls(errors)
+        if no_tls:
+            return misfit(address, f"does not speak TLS as configured: {no_tls}")
+        if any(isinstance(cause, FileNotFoundError) for cause in errors):
             return misfit(address, "cannot be asked: one of its TLS files does not exist")
-        if isinstance(cause, OSError):
-            return failure(address, cause, self._seconds)
+        trouble = network_errors.trouble(errors, self._seconds)
+        if trouble:
+            return down(address, trouble)
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        text = str(error.args[1]) if len(error.args) > 1 else ""
         if code in MISFITS:
             return misfit(address, MISFITS[code].format(database=address.database, user=address.user))
         if code in DOWN:
             return down(address, DOWN[code])
         if code in (2006, 2013):  # lost while something was read or written
-            return down(address, no_answer(self._seconds) if "timed out" in text else "resets connections")
+            return down(address, "resets connections")
         if code == 2026:
             return misfit(address, "does not speak TLS")
         if isinstance(error, UnicodeEncodeError):
@@ -214,8 +215,8 @@ def connect(address: DatabaseAddress, deadline: Deadline) -> socket.socket:
     seconds = deadline.left()
     try:
         places = resolve(address.host, address.port, deadline)
-    except Unresolvable:
-        raise down(address, "cannot be resolved") from None
+    except Unresolvable as unknown:
+        raise down(address, network_errors.trouble([unknown], seconds)) from None
     error: OSError = TimeoutError()
     for number, (_, place) in enumerate(places):
         share = max(deadline.left() / (len(places) - number), SHORTEST_WAIT)
@@ -223,22 +224,7 @@ def connect(address: DatabaseAddress, deadline: Deadline) -> socket.socket:
             return socket.create_connection(place[:2], share)
         except OSError as failed:
             error = failed
-    raise failure(address, error, seconds)
-
-
-def failure(address: DatabaseAddress, error: OSError, seconds: float) -> DependencyDown:
-    """Return what an error of a connection means, after ``seconds`` of waiting."""
-    if isinstance(error, TimeoutError) or type(error).__name__ == "timeout":
-        return down(address, no_answer(seconds))
-    if isinstance(error, ConnectionRefusedError):
-        return down(address, "refuses connections")
-    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
-        return down(address, "resets connections")
-    return down(address, f"cannot be reached: {error.strerror or type(error).__name__}")
-
-
-def no_answer(seconds: float) -> str:
-    return f"does not answer within {round(seconds, 1):g} s"
+    raise down(address, network_errors.trouble([error], seconds))
 
 
 def down(address: DatabaseAddress, what: str) -> DependencyDown:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame, spec
 
-from ocf_common import amqp_check, amqp_connection
+from ocf_common import amqp_check
 from ocf_common.connection_urls import BrokerAddress
 from ocf_common.deadline import Deadline
 from ocf_common.outcomes import DependencyDown, Misconfigured, Silent, WrongAnswer
@@ -496,8 +496,3 @@ def test_the_message_is_json_in_json(identifier, seconds):
     outer = json.loads(amqp_check.message(identifier, f"reply_{identifier}", seconds))
     assert outer["oslo.version"] == "2.0"
     assert json.loads(outer["oslo.message"])["_msg_id"] == identifier
-
-
-@pytest.mark.parametrize("seconds, text", [(4.98, "5 s"), (2.48, "2.5 s"), (120, "120 s"), (0.42, "0.4 s")])
-def test_durations_in_reasons(seconds, text):
-    assert amqp_connection.duration(seconds) == text
