@@ -85,7 +85,7 @@ class Parameter:
             wrong = "is not a boolean (true or false)"
         elif self.kind == "path" and not value.startswith("/"):
             wrong = "is not an absolute path"
-        elif self.kind == "address" and not _is_port(value.rpartition(":")[2]):
+        elif self.kind == "address" and not _is_address(value):
             wrong = "is not of the form HOST:PORT"
         elif self.kind == "url":
             from ocf_common.connection_urls import InvalidUrl, parse_http_url
@@ -110,6 +110,13 @@ def _is_seconds(value: str) -> bool:
 
 def _is_port(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) <= 5 and 1 <= int(value) <= 65535
+
+
+def _is_address(value: str) -> bool:
+    """Tell whether it is HOST:PORT; HOST may be empty (all addresses), and [IPv6] in brackets."""
+    host, colon, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    return bool(colon) and _is_port(port) and (bracketed or ":" not in host) and not any(map(str.isspace, host))
 
 
 def _is_boolean(value: str) -> bool:

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from fake_proc import FakeProc
 
-PROJECT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture
 def fake_proc(tmp_path: Path) -> FakeProc:
