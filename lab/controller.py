@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
-from lab import cache, eras, image, progress, provision, settings
+from lab import cache, eras, image, progress, provision
 from lab.node import Node
 
 HOSTNAME = "controller"
@@ -20,9 +20,9 @@ def layers() -> list[Path]:
     Raises settings.LabError when this machine cannot build them.
     """
     with ThreadPoolExecutor() as pool:
-        # At the same time: mmdebstrap keeps one core busy, pip the other.
-        base, software = pool.submit(image.build), pool.submit(_software)
-        below = [*software.result(), base.result()]
+        # At the same time: mmdebstrap keeps one core busy, pip mostly waits for downloads.
+        built = [pool.submit(build) for build in (eras.ocata, eras.gazpacho, image.build)]
+        below = [layer for layer in (job.result() for job in built) if layer]
     recipe = cache.digest(Path(provision.__file__).read_text(), *(path.name for path in below))
     return [cache.directory("controller", recipe, lambda target: _provision(target, below)), *below]
 
@@ -55,14 +55,6 @@ def passwords(node: Node) -> provision.Secrets:
     """Give the passwords of a controller."""
     found: dict[str, Any] = json.loads((node.root / provision.SECRETS.lstrip("/")).read_text())
     return provision.Secrets(**found)
-
-
-def _software() -> list[Path]:
-    """Give the layers of the other releases, as many as this machine can have."""
-    found: list[Optional[Path]] = []
-    for build in (eras.ocata, eras.gazpacho):
-        found.append(build())
-    return [path for path in found if path]
 
 
 def _provision(target: Path, below: Sequence[Path]) -> None:

@@ -1,7 +1,8 @@
 """OpenStack releases that Debian 12 does not have, each as a layer over the image.
 
 - **Ocata**: nova 15.1.5, the last with nova-cert, on a Python 2.7 that is copied from the host to /opt/ocata.
-- **2026.1** ("Gazpacho"): keystone 30, glance 33, nova 34 in a virtual environment at /opt/2026.1 of the image's Python.
+- **2026.1** ("Gazpacho"): keystone 30, glance 33, nova 34 in a virtual environment of the image's Python at
+  /opt/2026.1.
 
 The container reaches no package index, so pip runs on the host. It installs into the layer's folder, and the paths
 that it wrote are then changed to those in the node.
@@ -16,7 +17,6 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 from lab import cache, settings
 
@@ -32,10 +32,10 @@ _WHEEL = "wheel==0.37.1"
 _PIP = ["--quiet", "--disable-pip-version-check", "--no-input"]
 
 
-# -- Ocata -------------------------------------------------------------------------------------------------------
+# -- Ocata -----------------------------------------------------------------------------------------
 
 
-def python27() -> Optional[Path]:
+def python27() -> Path | None:
     """Find the prefix of a Python 2.7 that works: $LAB_PYTHON27, python2.7 in PATH, one beside a pyenv shim."""
     named = os.environ.get("LAB_PYTHON27")
     found = named or shutil.which("python2.7")
@@ -55,7 +55,7 @@ def python27() -> Optional[Path]:
     return None
 
 
-def ocata_missing() -> Optional[str]:
+def ocata_missing() -> str | None:
     """Say why there is no Ocata on this machine and how to get it; None where it can be had."""
     if python27() is None:
         return (
@@ -65,19 +65,19 @@ def ocata_missing() -> Optional[str]:
     return None
 
 
-def ocata() -> Optional[Path]:
+def ocata() -> Path | None:
     """Give the layer with Ocata's nova, built now if it is not there; None without a Python 2.7."""
     prefix = python27()
     if prefix is None:
         return None
-    recipe = cache.digest("2", str(prefix), _OCATA_PINS.read_text())
+    recipe = cache.digest("3", str(prefix), _OCATA_PINS.read_text())
     return cache.directory("ocata", recipe, lambda target: _build_ocata(target, prefix))
 
 
 def _build_ocata(target: Path, prefix: Path) -> None:
     home = target / OCATA
-    # Without the test suite, the compiled files, Tk, and what is installed there already but for pip.
-    ignore = shutil.ignore_patterns("test", "tests", "*.py[co]", "*.a", "idlelib", "lib-tk", "share", "_tkinter.so")
+    # Without the test suite, Tk and what only compilers read.
+    ignore = shutil.ignore_patterns("test", "tests", "*.a", "*.pyo", "idlelib", "lib-tk", "share", "_tkinter.so")
     shutil.copytree(prefix, home, symlinks=True, ignore=ignore)
     pip = [str(home / "bin/python2.7"), "-m", "pip"]
     # With these two there, pip builds wheels of everything before it installs anything. Without, pbr's hooks meet
@@ -90,13 +90,19 @@ def _build_ocata(target: Path, prefix: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _quiet([*pip, "download", *_PIP, "--no-deps", "--no-binary", ":all:", "--dest", folder, nova])
         with tarfile.open(next(Path(folder).glob("nova-*.tar.gz"))) as archive:
-            for name in ("api-paste.ini", "rootwrap.conf"):
-                content = archive.extractfile(nova.replace("==", "-") + f"/etc/nova/{name}")
-                assert content is not None  # noqa: S101 (for mypy)
-                (home / "etc").mkdir(exist_ok=True)
-                (home / "etc" / name).write_bytes(content.read())
+            inside = nova.replace("==", "-") + "/etc/nova/"
+            for member in archive.getmembers():
+                name = member.name[len(inside) :]
+                if member.name.startswith(inside) and name.endswith(("api-paste.ini", "rootwrap.conf", ".filters")):
+                    (home / "etc/nova" / name).parent.mkdir(parents=True, exist_ok=True)
+                    (home / "etc/nova" / name).write_bytes(_content(archive, member))
     _set_library_path(home, prefix)
     _correct_paths(home, "/" + OCATA)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    return stream.read() if stream else b""
 
 
 def _set_library_path(home: Path, prefix: Path) -> None:
@@ -113,7 +119,7 @@ def _set_library_path(home: Path, prefix: Path) -> None:
             program.write_bytes(content.replace(old + b"\0", new.ljust(len(old) + 1, b"\0")))
 
 
-# -- 2026.1 ------------------------------------------------------------------------------------------------------
+# -- 2026.1 ----------------------------------------------------------------------------------------
 
 
 def gazpacho() -> Path:
@@ -144,7 +150,7 @@ def _pip() -> list[str]:
     raise settings.LabError("no pip at hand; run this from a virtual environment that has one")
 
 
-# -- both --------------------------------------------------------------------------------------------------------
+# -- both ------------------------------------------------------------------------------------------
 
 
 def _correct_paths(home: Path, final: str) -> None:

@@ -15,20 +15,22 @@ SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # Nobody but a cluster manager (or a test) starts these; a package upgrade must not either, hence the mask.
-MASKED = (
-    "keystone glance-api nova-api nova-api-metadata nova-scheduler nova-conductor nova-compute"
-).split()
+MASKED = [
+    "keystone", "glance-api", "nova-api", "nova-api-metadata", "nova-scheduler", "nova-conductor", "nova-compute",
+]  # fmt: skip
 
 # Installed as enabled by their packages. A cluster or the lab starts what it needs; the timers would disturb
 # measurements.
-DISABLED = (
-    "apache2.service apache-htcacheclean.service mariadb.service rabbitmq-server.service epmd.service epmd.socket "
-    "placement-api.service pacemaker.service corosync.service pcsd.service pcsd-ruby.service logd.service "
-    "libvirtd.service libvirt-guests.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket "
-    "virtlockd.socket virtlockd-admin.socket virtlogd.socket virtlogd-admin.socket iscsid.socket "
-    "open-iscsi.service machines.target e2scrub_reap.service systemd-pstore.service apt-daily.timer "
-    "apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer logrotate.timer"
-).split()
+DISABLED = [
+    "apache2.service", "apache-htcacheclean.service", "mariadb.service", "rabbitmq-server.service",
+    "epmd.service", "epmd.socket", "placement-api.service",
+    "pacemaker.service", "corosync.service", "pcsd.service", "pcsd-ruby.service", "logd.service",
+    "libvirtd.service", "libvirt-guests.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket",
+    "virtlockd.socket", "virtlockd-admin.socket", "virtlogd.socket", "virtlogd-admin.socket",
+    "iscsid.socket", "open-iscsi.service", "machines.target", "e2scrub_reap.service", "systemd-pstore.service",
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "logrotate.timer",
+]  # fmt: skip
 
 FILES = {
     # A node that does not stop must not hold up a test for 90 s.
@@ -87,8 +89,15 @@ def _bootstrap(target: Path) -> None:
     if reasons:
         raise settings.LabError("; ".join(reasons))
     aptopts = [f"--aptopt={line}" for line in _apt_network_settings()]
-    command = ["mmdebstrap", "--quiet", *OPTIONS, *aptopts, "--include=" + ",".join(packages()), SUITE, str(target)]
-    # Read from stdin, so that no source and no proxy password is in the arguments of the long run.
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        *OPTIONS,
+        *aptopts,
+        "--include=" + ",".join(packages()),
+        SUITE,
+        str(target),
+    ]
     log = settings.CACHE / "image.log"
     with open(log, "wb") as handle:
         done = subprocess.run(

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from lab import cache, progress, settings
 from lab.network import Network
@@ -50,13 +50,15 @@ class Node:
         layers: Sequence[Path],
         hostname: str = "controller",
         binds: Sequence[tuple[Path, str]] = (),
-        network: Optional[Network] = None,
-        files: Optional[Mapping[str, str]] = None,
+        network: Network | None = None,
+        address: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.layers = list(layers)
         self.hostname = hostname
         self.binds = list(binds)
         self.network = network
+        self.address = address
         self.files = dict(files or {})
         # Interface names have at most 15 characters, nspawn's are `vb-` and the machine's name.
         self.machine = "lab" + uuid.uuid4().hex[:8]
@@ -64,12 +66,12 @@ class Node:
         self.upper = self.folder / "upper"
         self.root = self.folder / "root"
         self.leader = 0
-        self._nspawn: Optional[subprocess.Popen[bytes]] = None
+        self._nspawn: subprocess.Popen[bytes] | None = None
         self._record: dict[str, Any] = {}
         # The roots of the node's own cgroup trees; known when it is up.
         self._cgroups: list[Path] = []
 
-    # -- life ------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def __enter__(self) -> Node:
         self.boot()
@@ -151,14 +153,14 @@ class Node:
         _remove(self.folder)
         _alive.discard(self)
 
-    # -- work ------------------------------------------------------------------------------------------------
+    # -- work --------------------------------------------------------------------------------------
 
     def run(
         self,
         argv: Sequence[str],
-        env: Optional[Mapping[str, str]] = None,
-        user: Optional[str] = None,
-        input: Optional[str] = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        input: str | None = None,
         timeout: float = 60,
         check: bool = False,
         cgroup: str = _COMMANDS_CGROUP,
@@ -199,8 +201,8 @@ class Node:
     def popen(
         self,
         argv: Sequence[str],
-        env: Optional[Mapping[str, str]] = None,
-        user: Optional[str] = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
         cgroup: str = _COMMANDS_CGROUP,
         **options: Any,
     ) -> subprocess.Popen[str]:
@@ -251,7 +253,7 @@ class Node:
 
         _until(succeeds, timeout, lambda: f"{' '.join(argv)}: {said}", pause=0.2)
 
-    # -- inside ----------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _systemctl(self, verb: str, unit: str, timeout: float) -> None:
         done = self.run(["systemctl", verb, unit], timeout=timeout)
@@ -291,6 +293,19 @@ class Node:
             place = self.root / name.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
+        if self.address:
+            self._configure_network()
+
+    def _configure_network(self) -> None:
+        """Let systemd-networkd give the node its address, at every boot."""
+        etc = self.root / "etc/systemd"
+        (etc / "network").mkdir(parents=True, exist_ok=True)
+        text = f"[Match]\nName=host0\n\n[Network]\nAddress={self.address}\nLinkLocalAddressing=no\n"
+        (etc / "network/10-host0.network").write_text(text)
+        unit = "systemd-networkd.service"
+        wants = etc / "system/multi-user.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
 
     def _start(self, timeout: float) -> None:
         """Start systemd-nspawn; return when it names the first process and that one says it is up."""
@@ -319,7 +334,10 @@ class Node:
                 join.append(f"{cgroup}/cgroup.procs")
         address = self.folder / "notify"
         address.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.folder / "console.log", "ab") as log:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+            open(self.folder / "console.log", "ab") as log,
+        ):
             notify.bind(str(address))
             self._nspawn = subprocess.Popen(
                 ["/bin/sh", "-c", _JOIN, "sh", *join, "--", *command],
@@ -341,7 +359,7 @@ class Node:
 
     def _listen(self, notify: socket.socket, deadline: float) -> None:
         """Read nspawn's notifications until the node is up (sd_notify(3), `X_NSPAWN_LEADER_PID`)."""
-        assert self._nspawn is not None  # noqa: S101 (for mypy)
+        assert self._nspawn is not None
         notify.settimeout(0.5)
         while True:
             if self._nspawn.poll() is not None or time.monotonic() > deadline:
@@ -349,9 +367,7 @@ class Node:
                 raise settings.LabError(f"{self.hostname} did not boot:\n{console}")
             try:
                 message = dict(line.partition("=")[::2] for line in notify.recv(4096).decode().splitlines())
-            except TimeoutError:
-                continue
-            except socket.timeout:  # noqa: UP041 (its name before Python 3.10)
+            except (TimeoutError, socket.timeout):  # the second is its name before Python 3.10
                 continue
             if "X_NSPAWN_LEADER_PID" in message:
                 self.leader = int(message["X_NSPAWN_LEADER_PID"])
@@ -385,7 +401,7 @@ def orderly_exit() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# -- what is left behind -----------------------------------------------------------------------------------------
+# -- what is left behind ---------------------------------------------------------------------------
 
 
 def records() -> dict[Path, dict[str, Any]]:
@@ -434,7 +450,7 @@ def reap(kept: bool = False, living: bool = False) -> list[str]:
     return removed
 
 
-def _remove(folder: Path, record: Optional[dict[str, Any]] = None) -> None:
+def _remove(folder: Path, record: dict[str, Any] | None = None) -> None:
     """Remove processes, mount, cgroups and files of one node."""
     record = records().get(folder, {}) if record is None else record
     for name in ("leader", "nspawn"):
@@ -476,7 +492,10 @@ def _cgroup_trees() -> list[Path]:
 def _cgroup_roots(leader: int) -> list[Path]:
     """Find which of the host's cgroups the node takes for its roots: those above systemd's init.scope."""
     hybrid = Path("/sys/fs/cgroup/unified")
-    places = {"name=systemd": Path("/sys/fs/cgroup/systemd"), "": hybrid if hybrid.is_dir() else Path("/sys/fs/cgroup")}
+    places = {
+        "name=systemd": Path("/sys/fs/cgroup/systemd"),
+        "": hybrid if hybrid.is_dir() else Path("/sys/fs/cgroup"),
+    }
     roots = []
     for line in Path(f"/proc/{leader}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -491,7 +510,7 @@ def _identity(pid: int) -> list[int]:
     return [pid, int(text.rpartition(")")[2].split()[19])]
 
 
-def _lives(identity: Optional[list[int]]) -> bool:
+def _lives(identity: list[int] | None) -> bool:
     if not identity:
         return False
     try:

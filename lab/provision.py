@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 from urllib.parse import quote
 
 from lab import eras, progress
@@ -50,7 +49,7 @@ class Nova:
     logs: str
     manage: tuple[str, ...]
     # Ocata and 2026.1 name themselves, Zed goes by the host's name: both ways occur.
-    host: Optional[str] = None
+    host: str | None = None
     region: str = REGION
 
     @property
@@ -201,7 +200,7 @@ def controller(node: Node, with_ocata: bool, with_gazpacho: bool) -> None:
         node.stop_unit(unit)
 
 
-# -- database and broker -----------------------------------------------------------------------------------------
+# -- database and broker ---------------------------------------------------------------------------
 
 
 def _infrastructure(node: Node, accounts: Secrets) -> None:
@@ -250,7 +249,7 @@ def _rabbit_hash(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-# -- Keystone, Glance, Placement ---------------------------------------------------------------------------------
+# -- Keystone, Glance, Placement -------------------------------------------------------------------
 
 
 def _apis(node: Node, accounts: Secrets) -> None:
@@ -261,7 +260,9 @@ def _apis(node: Node, accounts: Secrets) -> None:
         node.root / "etc/keystone/keystone.conf",
         {"database": {"connection": accounts.sql_url("keystone")}, "token": {"provider": "fernet"}},
     )
-    _glance_options(node, "/etc/glance/glance-api.conf", accounts, "glance", "/var/log/glance", "/var/lib/glance/images")
+    _glance_options(
+        node, "/etc/glance/glance-api.conf", accounts, "glance", "/var/log/glance", "/var/lib/glance/images"
+    )
     set_options(
         node.root / "etc/placement/placement.conf",
         {
@@ -272,7 +273,13 @@ def _apis(node: Node, accounts: Secrets) -> None:
     )
     with progress.step("Keystone of Zed"):
         _keystone(node, ["keystone-manage"], accounts.keystone["admin"], KEYSTONE_URL, REGION)
-        argv = ["uwsgi_python3", "--ini", "/etc/keystone/keystone-uwsgi.ini", "--http-socket", "127.0.0.1:5000"]
+        argv = [
+            "uwsgi_python3",
+            "--ini",
+            "/etc/keystone/keystone-uwsgi.ini",
+            "--http-socket",
+            "127.0.0.1:5000",
+        ]
         with _serving(node, argv, KEYSTONE_URL):
             _catalogue(node, accounts)
     openrc = {
@@ -323,7 +330,11 @@ def _glance_options(node: Node, config: str, accounts: Secrets, schema: str, log
             "database": {"connection": accounts.sql_url(schema)},
             "keystone_authtoken": accounts.login("glance"),
             "paste_deploy": {"flavor": "keystone"},
-            "glance_store": {"stores": "file,http", "default_store": "file", "filesystem_store_datadir": images},
+            "glance_store": {
+                "stores": "file,http",
+                "default_store": "file",
+                "filesystem_store_datadir": images,
+            },
         },
     )
 
@@ -355,17 +366,18 @@ class _serving:  # noqa: N801 (a context manager)
         self.process.wait(30)
 
 
-# -- Nova --------------------------------------------------------------------------------------------------------
+# -- Nova ------------------------------------------------------------------------------------------
 
 
 def _nova(node: Node, accounts: Secrets, nova: Nova) -> None:
     """Set up the API's and the cell's databases of one release of Nova, and its configuration file."""
+    if nova is not ZED:
+        prefix = eras.OCATA if nova is OCATA else eras.GAZPACHO
+        _copy_folder(node, f"{prefix}/etc/nova", nova.folder)
     if nova is OCATA:
-        _copy_files(node, eras.OCATA + "/etc", nova.folder, ["api-paste.ini"])
         # Empty: the defaults are in the code. Without a file of its own Ocata would read Zed's.
         _write(node, f"{nova.folder}/policy.json", "{}\n")
-    if nova is GAZPACHO:
-        _copy_files(node, eras.GAZPACHO + "/etc/nova", nova.folder, ["api-paste.ini"])
+        _rootwrap(node, nova)
     _service_folder(node, nova.logs, "nova")
     config = node.root / nova.config.lstrip("/")
     set_options(config, _nova_options(accounts, nova))
@@ -389,6 +401,14 @@ def _nova(node: Node, accounts: Secrets, nova: Nova) -> None:
         else:
             manage("cell_v2", "create_cell", "--name", "cell1")
             manage("db", "sync")
+
+
+def _rootwrap(node: Node, nova: Nova) -> None:
+    """Let this release's nova-network do as root what its own filters allow, by the program of Debian's Nova."""
+    config = f"{nova.folder}/rootwrap.conf"
+    set_options(node.root / config.lstrip("/"), {"DEFAULT": {"filters_path": f"{nova.folder}/rootwrap.d"}})
+    rule = f"nova ALL = (root) NOPASSWD: /usr/bin/nova-rootwrap {config} *\n"
+    _write(node, "/etc/sudoers.d/nova-ocata", rule, mode=0o440)
 
 
 def _nova_options(accounts: Secrets, nova: Nova) -> Options:
@@ -423,14 +443,14 @@ def _nova_options(accounts: Secrets, nova: Nova) -> Options:
         }
     if nova is OCATA:
         default["osapi_compute_listen_port"] = 8794
+        default["rootwrap_config"] = f"{nova.folder}/rootwrap.conf"
         del options["scheduler"]
-        # The catalogue's regions are of Keystone's own making: Ocata's region is Zed's.
         options["cells"] = {"enable": "true"}  # nova-network refuses to run without
         options["keystone_authtoken"]["auth_uri"] = KEYSTONE_URL
     return options
 
 
-# -- 2026.1 ------------------------------------------------------------------------------------------------------
+# -- 2026.1 ----------------------------------------------------------------------------------------
 
 
 def _gazpacho_apis(node: Node, accounts: Secrets) -> None:
@@ -439,7 +459,7 @@ def _gazpacho_apis(node: Node, accounts: Secrets) -> None:
     url = f"http://127.0.0.1:{GAZPACHO_PORTS['keystone']}/v3"
     _service_folder(node, "/var/log/keystone-2026", "keystone")
     _service_folder(node, "/var/lib/keystone-2026", "keystone")
-    _copy_files(node, etc + "/keystone", "/etc/keystone-2026", [])
+    _copy_folder(node, etc + "/keystone", "/etc/keystone-2026")
     keys = {"key_repository": "/var/lib/keystone-2026/fernet-keys"}
     set_options(
         node.root / "etc/keystone-2026/keystone.conf",
@@ -455,16 +475,23 @@ def _gazpacho_apis(node: Node, accounts: Secrets) -> None:
     )
     _own(node, "/etc/keystone-2026/keystone.conf", "root", "keystone", 0o640)
     with progress.step("Keystone of 2026.1"):
-        manage = [f"/{eras.GAZPACHO}/bin/keystone-manage", "--config-file", "/etc/keystone-2026/keystone.conf"]
+        manage = [
+            f"/{eras.GAZPACHO}/bin/keystone-manage",
+            "--config-file",
+            "/etc/keystone-2026/keystone.conf",
+        ]
         _keystone(node, manage, accounts.keystone["admin-2026"], url, REGION)
     _service_folder(node, "/var/log/glance-2026", "glance")
     _service_folder(node, "/var/lib/glance-2026/images", "glance")
-    _copy_files(node, etc + "/glance", "/etc/glance-2026", ["glance-api-paste.ini"])
+    _copy_folder(node, etc + "/glance", "/etc/glance-2026")
     config = "/etc/glance-2026/glance-api.conf"
     _glance_options(node, config, accounts, "glance_2026", "/var/log/glance-2026", "/var/lib/glance-2026/images")
     set_options(
         node.root / config.lstrip("/"),
-        {"DEFAULT": {"bind_port": GAZPACHO_PORTS["glance"]}, "oslo_policy": {"policy_dirs": "/etc/glance-2026/policy.d"}},
+        {
+            "DEFAULT": {"bind_port": GAZPACHO_PORTS["glance"]},
+            "oslo_policy": {"policy_dirs": "/etc/glance-2026/policy.d"},
+        },
     )
     _own(node, config, "root", "glance", 0o640)
     with progress.step("Glance of 2026.1"):
@@ -472,7 +499,7 @@ def _gazpacho_apis(node: Node, accounts: Secrets) -> None:
         node.run(manage, user="glance", timeout=180, check=True)
 
 
-# -- files -------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def _write(node: Node, name: str, text: str, mode: int = 0o644) -> None:
@@ -482,12 +509,9 @@ def _write(node: Node, name: str, text: str, mode: int = 0o644) -> None:
     path.write_text(text)
 
 
-def _copy_files(node: Node, source: str, target: str, names: Sequence[str]) -> None:
-    """Make a configuration folder and copy files of a layer into it."""
-    folder = node.root / target.lstrip("/")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        shutil.copyfile(node.root / source / name, folder / name)
+def _copy_folder(node: Node, source: str, target: str) -> None:
+    """Copy a release's own configuration folder out of its layer."""
+    shutil.copytree(node.root / source, node.root / target.lstrip("/"), dirs_exist_ok=True)
 
 
 def _service_folder(node: Node, name: str, user: str) -> None:
