@@ -80,6 +80,7 @@ class Credentials:
         self.auth_type = known.get("auth_type", "").lower() or _type_of(self.options)
         if self.auth_type in PASSWORD_TYPES:
             self.auth_type = "password"
+        if self.auth_type != APPLICATION_CREDENTIAL:
             _complete_domains(self.options)
 
     def __repr__(self) -> str:

@@ -141,7 +141,6 @@ def test_another_way_to_log_in_keeps_all_its_options(tmp_path):
     )
     assert found.auth_type == "v3oidcpassword"
     assert found.options["identity_provider"] == "idp"
-    assert "user_domain_id" not in found.options
     assert set(found.secrets()) == {"s", "p"}
 
 
