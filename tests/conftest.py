@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_proc import FakeProc
+from real_daemon import RealDaemon
 
 
 @pytest.fixture
@@ -20,3 +23,19 @@ def root() -> None:
     """Ask for root: another user's process can only be started by it."""
     if os.geteuid() != 0:
         pytest.skip("needs root; run: sudo make check-unit")
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Iterator[Path]:
+    """A folder that every user may enter and read, which pytest's own is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def daemon(public: Path) -> Iterator[RealDaemon]:
+    """A real daemon, not yet started; whatever is left of it ends with the test."""
+    real = RealDaemon(public)
+    yield real
+    real.clean()
