@@ -491,6 +491,11 @@ def test_any_bytes_are_an_answer_or_a_wrong_one(answer):
         amqp_check.judge(answer, QUEUE)
 
 
+def test_a_good_reply_in_another_spelling_is_good():
+    inner = json.dumps({"failure": None, "_msg_id": "1"}, separators=(",", ":"))
+    amqp_check.judge(json.dumps({"oslo.message": inner}).encode(), QUEUE)
+
+
 @given(st.from_regex(r"[0-9a-f]{32}", fullmatch=True), st.floats(0, 1e6))
 def test_the_message_is_json_in_json(identifier, seconds):
     outer = json.loads(amqp_check.message(identifier, f"reply_{identifier}", seconds))
