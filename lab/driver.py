@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 from lab.node import Node
 
@@ -57,7 +56,7 @@ class Agent:
         name: str,
         instance: str = "",
         prefix: tuple[str, ...] = (),
-        variables: Optional[Mapping[str, str]] = None,
+        variables: Mapping[str, str] | None = None,
         **parameters: str,
     ) -> None:
         self.node = node
@@ -71,7 +70,7 @@ class Agent:
     def pid_file(self) -> str:
         return self.parameters.get("pid", f"/run/resource-agents/{self.instance}.pid")
 
-    def environment(self, interval: float, timeout: float, level: Optional[int]) -> dict[str, str]:
+    def environment(self, interval: float, timeout: float, level: int | None) -> dict[str, str]:
         """Give the environment that Pacemaker sets. interval, timeout: seconds."""
         result = {
             "OCF_ROOT": "/usr/lib/ocf",
@@ -94,8 +93,8 @@ class Agent:
         action: str,
         interval: float = 0,
         timeout: float = 20,
-        level: Optional[int] = None,
-        user: Optional[str] = None,
+        level: int | None = None,
+        user: str | None = None,
         **options: str,
     ) -> Answer:
         """Run an action. interval, timeout: seconds; options: further environment. An overrun is a TimeoutExpired."""
@@ -108,7 +107,7 @@ class Agent:
         )
         return Answer(done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
 
-    def monitor(self, level: Optional[int] = None, timeout: float = 20) -> Answer:
+    def monitor(self, level: int | None = None, timeout: float = 20) -> Answer:
         """Run a recurring monitor; without a level the agent chooses its default."""
         return self.call("monitor", interval=20, timeout=timeout, level=level)
 

@@ -159,6 +159,8 @@ class ApiService(Service):
 
     def works(self, deadline: Deadline, tree: Tree) -> None:
         self.answers(deadline, tree)
+        if self.parameters.turned_off(self.identity_parameter):
+            return
         from ocf_common.login import log_in
 
         token = log_in(self, deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocf_common.api_service import ApiService
+from ocf_common.outcomes import DependencyDown, Silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ class IdentityService(ApiService):
         from ocf_common import identity_check
         from ocf_common.login import log_in, tls_settings
 
-        url = self.base_url()
-        if log_in(self, deadline, own_url=str(url.with_path("/v3"))) is None:
-            tls = self._tls(url) or tls_settings(self)
-            identity_check.must_be_refused(str(url.with_path("/v3")), deadline, tls)
+        url = str(self.base_url().with_path("/v3"))
+        try:
+            token = log_in(self, deadline, own_url=url)
+        except DependencyDown as finding:
+            # It answers without a login and not with one: what that means its dependencies tell.
+            raise Silent(finding.reason) from None
+        if token is None:
+            identity_check.must_be_refused(url, deadline, self._tls(self.base_url()) or tls_settings(self))

@@ -7,6 +7,121 @@ account, and that may be the service's own. Tokens are never written to disk.
 
 from __future__ import annotations
 
+import os
+
+from ocf_common import credentials as sources
+from ocf_common import identity_check
+from ocf_common.http_check import Tls
+from ocf_common.outcomes import Attention
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from ocf_common.credentials import Credentials
+    from ocf_common.deadline import Deadline
+    from ocf_common.identity_check import Token
+    from ocf_common.service import Service
+
+REST = 900.0  # seconds that refused credentials are not tried again
+
+
+def tls_settings(service: Service) -> Tls:
+    """Return how certificates are verified: parameters, else what the service's own login says."""
+    parameters = service.parameters
+    own = sources.from_service(service.settings)
+    insecure = parameters.boolean("insecure") if parameters.given("insecure") else own is not None and own.insecure
+    given = parameters.given("os_cacert") if "os_cacert" in parameters.declared else None
+    return Tls(given or (own.cacert if own is not None else ""), not insecure)
+
+
+def identity_url(service: Service) -> str:
+    """Return the Identity URL (v3) of the resource: parameters, else the service's configuration, else ""."""
+    for name in ("os_auth_url", "keystone_get_token_url"):
+        url = service.parameters.given(name) if name in service.parameters.declared else None
+        if url:
+            return sources.v3_url(url)
+    return sources.service_url(service.settings) or sources.service_url(service.settings, "placement")
+
+
+def chosen(service: Service) -> Credentials | None:
+    """Return the credentials of the resource, or None; raises Attention where a source cannot be used."""
+    parameters = service.parameters
+    given = {name: parameters.given(name) or "" for name in parameters.declared}
+    try:
+        found = sources.from_parameters(given)
+        if found is None and given.get("openrc"):
+            found = sources.from_openrc(given["openrc"])
+        if found is None and given.get("clouds_yaml"):
+            found = sources.from_clouds(given["clouds_yaml"], given.get("cloud", ""))
+    except sources.CredentialsError as error:
+        raise Attention(f"credentials for level 20: {error.reason}") from None
+    if found is None:
+        found = sources.from_service(service.settings)
+    if found is not None and not found.auth_url:
+        found.auth_url = identity_url(service)
+    return found
+
+
+def log_in(service: Service, deadline: Deadline, own_url: str = "") -> str | None:
+    """Log in and return the token, or None without credentials.
+
+    ``own_url``: Keystone's own address, asked instead of the one that the credentials name, unless a parameter names
+    one. Raises as ``identity_check.log_in``, and Attention while refused credentials rest.
+    """
+    found = chosen(service)
+    if found is None:
+        return None
+    if own_url and not service.parameters.given("os_auth_url"):
+        found.auth_url = own_url
+    overridden = service.parameters.given("os_cacert") or service.parameters.given("insecure")
+    return _guarded(service, found, deadline, tls_settings(service) if overridden else None).value
+
+
+def _guarded(service: Service, found: Credentials, deadline: Deadline, tls: Tls | None) -> Token:
+    """Log in, unless these very credentials were refused a short while ago."""
+    memory = service.memory
+    salt = str(memory.refused.get("salt", "")) or os.urandom(16).hex()
+    fingerprint = ""
+    if memory.refused:
+        fingerprint = found.fingerprint(salt)
+        left = _rest(memory.refused, fingerprint, memory.clock())
+        if left > 0:
+            raise identity_check.CredentialsRefused(
+                f"Keystone at {found.auth_url} has refused {found.who} of {found.source} (401); they are not tried "
+                f"again before they change or {REST / 60:.0f} minutes have passed"
+            )
+    try:
+        token = identity_check.log_in(found, deadline, tls)
+    except identity_check.CredentialsRefused:
+        memory.refused = {
+            "salt": salt,
+            "fingerprint": fingerprint or found.fingerprint(salt),
+            "at": memory.clock(),
+        }
+        raise
+    memory.refused = {}
+    return token
+
+
+def _rest(refused: dict[str, object], fingerprint: str, now: float) -> float:
+    """Return for how many seconds these credentials must not be tried."""
+    at = refused.get("at")
+    if refused.get("fingerprint") != fingerprint or not isinstance(at, (int, float)) or at > now:
+        return 0.0
+    return max(0.0, at + REST - now)
+
+
+def placement_url(service: Service, deadline: Deadline) -> str:
+    """Return where the service finds Placement: its configuration, else Keystone's catalogue; "" if nowhere."""
+    settings = service.settings
+    override = settings.first((("placement", "endpoint_override"), ("placement", "os_placement_endpoint")), "")
+    if override:
+        return override
+    found = sources.from_service(settings, "placement")
+    if found is None:
+        return ""
+    token = _guarded(service, found, deadline, None)
+    region = settings.first((("placement", "region_name"), ("placement", "os_region_name")), "") or ""
+    interface = (settings.get("placement", "valid_interfaces") or "internal,public").split(",")[0].strip()
+    return identity_check.endpoint(token, "placement", interface, region) or identity_check.endpoint(
+        token, "placement", "public", region
+    )

@@ -71,7 +71,9 @@ def interpreter(version: str) -> str:
     found = shutil.which(f"python{version}")
     if found is None:
         return ""
-    done = subprocess.run([found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
