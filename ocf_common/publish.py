@@ -70,9 +70,12 @@ def _run(arguments: list[str]) -> None:
     except OSError:
         return
     end = time.monotonic() + TIME_LIMIT
-    while time.monotonic() < end:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return
-        time.sleep(0.02)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
+    try:
+        while time.monotonic() < end:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(0.02)
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    except OSError:
+        pass  # where SIGCHLD is ignored the kernel takes the child away itself
