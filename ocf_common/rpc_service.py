@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ocf_common import common_parameters
+from ocf_common.memory import since_boot
 from ocf_common.outcomes import Attention, DependencyDown, Silent, WrongAnswer
 from ocf_common.service import Service
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ocf_common.deadline import Deadline
     from ocf_common.identity import Tree
     from ocf_common.parameters import Parameter
+    from ocf_common.procfs import Process
 
 DEFAULT_DOWN_TIME = 60  # seconds; service_down_time of nova
 PINGER_LIFE = 10.0  # seconds that one connection waits for a daemon to start
@@ -96,6 +98,8 @@ class RpcService(Service):
         limit = self.settings.get("DEFAULT", "service_down_time") or ""
         down_time = int(limit) if limit.isdigit() else DEFAULT_DOWN_TIME
         if row.age is None or row.age > down_time:
+            if tree.main is not None and age(tree.main) < down_time:
+                return  # a daemon writes its row only some time after its start: this is its predecessor's
             age = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
             raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {age}")
         if row.age < -down_time:
@@ -139,3 +143,8 @@ class RpcService(Service):
         if self._pinger is not None:
             self._pinger.close()
             self._pinger = None
+
+
+def age(process: Process) -> float:
+    """Return for how many seconds a process has been running."""
+    return since_boot() - process.started / os.sysconf("SC_CLK_TCK")
