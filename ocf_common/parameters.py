@@ -130,11 +130,12 @@ def _is_boolean(value: str) -> bool:
 class Parameters:
     """The values of one call."""
 
-    __slots__ = ("_given", "declared", "problems")
+    __slots__ = ("_given", "_wrong", "declared", "problems")
 
     def __init__(self, declared: Iterable[Parameter], given: Mapping[str, str]) -> None:
         self.declared = {parameter.name: parameter for parameter in declared}
         self._given: dict[str, str] = {}
+        self._wrong: dict[str, str] = {}
         self.problems: list[str] = []
         for name, parameter in self.declared.items():
             value = given.get(name)
@@ -143,6 +144,7 @@ class Parameters:
             problem = parameter.problem(value) if value else ""
             if problem:
                 self.problems.append(problem)
+                self._wrong[name] = value
             else:
                 self._given[name] = value
 
@@ -159,6 +161,13 @@ class Parameters:
         """Return the value, else the default, else an empty string."""
         value = self._given.get(name)
         return value if value is not None else (self.declared[name].default or "")
+
+    def as_set(self, name: str) -> str:
+        """Return the value, be it wrong, else the default.
+
+        For what tells resources apart: one with a wrong configuration must not take the daemon of the default one.
+        """
+        return self._wrong.get(name) or self.text(name)
 
     def seconds(self, name: str) -> float:
         return float(self.text(name) or 0)

@@ -96,7 +96,7 @@ class Service:
 
     @property
     def config_file(self) -> str:
-        return self.parameters.text("config")
+        return self.parameters.as_set("config")
 
     @property
     def output_file(self) -> str:
@@ -104,7 +104,7 @@ class Service:
 
     def additional_arguments(self) -> list[str]:
         """Return ``additional_parameters`` as words; a quote that is never closed is taken as it stands."""
-        text = self.parameters.text("additional_parameters")
+        text = self.parameters.as_set("additional_parameters")
         if not any(mark in text for mark in "'\"\\"):
             return text.split()
         import shlex
