@@ -6,7 +6,7 @@ import os
 
 from ocf_common import common_parameters
 from ocf_common.memory import since_boot
-from ocf_common.outcomes import Attention, DependencyDown, Silent, WrongAnswer
+from ocf_common.outcomes import Attention, DependencyDown, Misconfigured, Silent, WrongAnswer
 from ocf_common.service import Service
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ocf_common.procfs import Process
 
 DEFAULT_DOWN_TIME = 60  # seconds; service_down_time of nova
+AMQP_PORTS = {5671, 5672}  # registered with IANA, with TLS and without
 PINGER_LIFE = 10.0  # seconds that one connection waits for a daemon to start
 
 
@@ -77,8 +78,12 @@ class RpcService(Service):
     def connected(self, tree: Tree) -> bool:
         """Tell whether our processes hold an established connection to a broker."""
         from ocf_common import sockets
+        from ocf_common.service_config import ConfigError
 
-        ports = {broker.port for broker in self.brokers()}
+        try:
+            ports = {broker.port for broker in self.brokers()}
+        except (Misconfigured, ConfigError):
+            ports = AMQP_PORTS  # a configuration broken under the daemon does not say which; it has what it read
         return bool(sockets.established([process.pid for process in tree.all()], ports, self.proc.root))
 
     def works(self, deadline: Deadline, tree: Tree) -> None:
@@ -100,8 +105,8 @@ class RpcService(Service):
         if row.age is None or row.age > down_time:
             if tree.main is not None and age(tree.main) < down_time:
                 return  # a daemon writes its row only some time after its start: this is its predecessor's
-            age = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
-            raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {age}")
+            since = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
+            raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {since}")
         if row.age < -down_time:
             raise Attention(
                 f"the heartbeat of {self.binary} on {self.host} lies {-row.age:.0f} s in the future: "
@@ -114,7 +119,8 @@ class RpcService(Service):
             raise Attention(f"{self.binary} on {self.host} is disabled in the services table{why}")
 
     def lives(self, deadline: Deadline, tree: Tree) -> bool:
-        return self.connected(tree)
+        # Without a broker that may be asked nothing is known against a daemon whose processes are there.
+        return not self.uses("broker") or self.connected(tree)
 
     _pinger: Pinger | None = None
     _pinger_life: Deadline

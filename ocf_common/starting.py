@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 SETTLE = 6.0  # seconds that a daemon must live with a dependency down: Zed's scheduler gives up after 2 to 4 s
 FIRST_QUESTION = 2.0  # seconds without an answer before the dependencies are asked
 NEXT_QUESTION = 5.0  # seconds between two rounds of questions
-QUESTION_LIMIT = 1.5  # seconds for one round: an early death fails the start within 2 s
+QUESTION_LIMIT = 5.0  # seconds for one round: what is only slow is not down
+DEATH_LIMIT = 1.5  # seconds for a round after the daemon's death, which fails the start within 2 s
 ANSWER_STEP = 0.5  # seconds of waiting for an answer between two looks at the process
 RETRY_PAUSE = 1.0  # seconds before a daemon that gave up is started again
 
@@ -164,7 +165,7 @@ class Starting:
         step = min(ANSWER_STEP, max(0.05, self.deadline.left()))
         began = time.monotonic()
         try:
-            within(Deadline(step + QUESTION_LIMIT), lambda: self.service.await_answer(step, self.lifecycle.find))
+            within(Deadline(step + DEATH_LIMIT), lambda: self.service.await_answer(step, self.lifecycle.find))
         except Attention as finding:
             self.lifecycle.warning = finding.reason
         except CheckFailed as finding:
@@ -187,7 +188,7 @@ class Starting:
         how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         words = tail(self.written, self.written)
         death = f"{self.service.name} {how}" + (f": {words}" if words else "")
-        culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
+        culprits = health.ask_dependencies(self.service, self.deadline.part(DEATH_LIMIT))
         down = [culprit for culprit in culprits if isinstance(culprit, DependencyDown)]
         if not down:
             raise GenericError("; ".join([death, *(culprit.reason for culprit in culprits)]))

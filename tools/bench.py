@@ -24,6 +24,7 @@ BARE = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
 CLIENT = ["/usr/bin/openstack", "token", "issue"]
 PATHS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 CLOUDS = "/root/bench-clouds.yaml"
+SCRIPT = "/root/measure.py"
 
 
 @dataclass
@@ -84,8 +85,8 @@ def bench(node: Node) -> int:
     table = rows(node)
     jobs = [["bare interpreter", BARE, PATHS, RUNS], *(row.job() for row in table)]
     jobs.append(["openstack token issue", CLIENT, {**PATHS, **variables}, CLIENT_RUNS])
-    node.path("/tmp/measure.py").write_text(Path(measure.__file__).read_text())
-    done = node.run(["/usr/bin/python3", "/tmp/measure.py"], input=json.dumps(jobs), timeout=300, check=True)
+    node.path(SCRIPT).write_text(Path(measure.__file__).read_text())
+    done = node.run(["/usr/bin/python3", SCRIPT], input=json.dumps(jobs), timeout=300, check=True)
     result = json.loads(done.stdout)
     return show(table, result)
 
