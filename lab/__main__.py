@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab import controller, eras, node, settings
+from lab import cache, controller, eras, node, settings
 
 
 def main() -> int:
@@ -35,6 +35,8 @@ def main() -> int:
 
 def _build(_: argparse.Namespace) -> int:
     for layer in controller.layers():
+        # Older ones that were in use when this one was built.
+        cache.remove_older(layer)
         print(layer)
     reason = eras.ocata_missing()
     if reason:

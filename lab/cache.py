@@ -54,11 +54,13 @@ def directory(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
         with progress.step(f"building {name}"):
             build(temporary)
         temporary.rename(done)
-        _remove_older(name, done)
+        remove_older(done)
     return done
 
 
-def _remove_older(name: str, keep: Path) -> None:
+def remove_older(keep: Path) -> None:
+    """Remove the directories of that name but another recipe that no mount uses."""
+    name = keep.name.rpartition("-")[0]
     mounts = Path("/proc/self/mounts").read_text()
     for old in settings.LAYERS.glob(f"{name}-*"):
         if old != keep and str(old) not in mounts:

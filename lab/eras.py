@@ -44,6 +44,8 @@ def python27() -> Path | None:
         # A shim of pyenv refuses where no 2.7 is selected; the versions lie beside the folder of shims.
         candidates += sorted(Path(found).parent.parent.glob("versions/2.7*/bin/python2.7"))
     for candidate in candidates:
+        if not os.access(candidate, os.X_OK):
+            continue
         # The real interpreter: the shim is a script.
         asked = subprocess.run(
             [str(candidate), "-c", "import ssl, pip, sys; sys.stdout.write(sys.prefix)"],

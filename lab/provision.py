@@ -254,8 +254,11 @@ def _rabbit_hash(password: str) -> str:
 
 def _apis(node: Node, accounts: Secrets) -> None:
     """Set up Debian's Keystone, Glance and Placement; Keystone serves meanwhile, for the catalogue."""
-    for service in ("keystone", "placement-api"):
-        _shrink_uwsgi(node.root / "etc" / service.partition("-")[0] / f"{service}-uwsgi.ini")
+    _shrink_uwsgi(node.root / "etc/keystone/keystone-uwsgi.ini", processes=2)
+    _shrink_uwsgi(node.root / "etc/placement/placement-api-uwsgi.ini", processes=1)
+    # Debian's unit waits for the broker, which Placement does not use: together they are up in half the time.
+    unit = (node.root / "lib/systemd/system/placement-api.service").read_text()
+    _write(node, "/etc/systemd/system/placement-api.service", unit.replace("rabbitmq-server.service", ""))
     set_options(
         node.root / "etc/keystone/keystone.conf",
         {"database": {"connection": accounts.sql_url("keystone")}, "token": {"provider": "fernet"}},
@@ -339,9 +342,9 @@ def _glance_options(node: Node, config: str, accounts: Secrets, schema: str, log
     )
 
 
-def _shrink_uwsgi(ini: Path) -> None:
+def _shrink_uwsgi(ini: Path, processes: int) -> None:
     """Keep the distribution's file but for what only a whole machine has: 8 workers with 32 threads, AppArmor."""
-    changed = {"processes": "processes = 2", "threads": "threads = 4", "plugins": "plugins = python3"}
+    changed = {"processes": f"processes = {processes}", "threads": "threads = 4", "plugins": "plugins = python3"}
     lines = []
     for line in ini.read_text().splitlines():
         name = line.partition("=")[0].strip()
