@@ -23,6 +23,7 @@ def main() -> int:
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     commands.add_parser("status", help="what is built and what runs")
     down = commands.add_parser("down", help="remove what `up` booted and what killed programs left behind")
+    down.add_argument("names", nargs="*", metavar="NODE", help="only these, as `status` names them")
     down.add_argument("--all", action="store_true", help="also nodes whose program is still running")
     given = parser.parse_args()
     try:
@@ -66,7 +67,7 @@ def _kept() -> node.Node:
     kept = [folder for folder, record in node.records().items() if record and record["owner"] is None]
     if not kept:
         raise settings.LabError("no controller is up; run: python3 -m lab up")
-    return node.attach(kept[-1])
+    return node.attach(max(kept, key=lambda folder: folder.stat().st_ctime))
 
 
 def _status(_: argparse.Namespace) -> int:
@@ -82,7 +83,7 @@ def _status(_: argparse.Namespace) -> int:
 
 
 def _down(given: argparse.Namespace) -> int:
-    for name in node.reap(kept=True, living=given.all):
+    for name in node.reap(kept=True, living=given.all, names=given.names):
         print(f"removed: {name}")
     return 0
 

@@ -433,14 +433,16 @@ def attach(folder: Path) -> Node:
     return node
 
 
-def reap(kept: bool = False, living: bool = False) -> list[str]:
+def reap(kept: bool = False, living: bool = False, names: Sequence[str] = ()) -> list[str]:
     """Remove the nodes whose program is dead; also kept ones, also those of living programs, if so told.
 
-    Returns the names of the removed.
+    names: look at these only. Returns the names of the removed.
     """
     removed = []
     with cache.locked("run"):
         for folder, record in records().items():
+            if names and folder.name not in names:
+                continue
             owner = record.get("owner")
             # A folder without a record may be a node that another program is making this very moment.
             fresh = not record and time.time() - folder.stat().st_mtime < 10
