@@ -180,8 +180,15 @@ class ApiService(Service):
         judge(answer, url, logged_in=True)
 
     def lives(self, deadline: Deadline, tree: Tree) -> bool:
+        from ocf_common.service_config import ConfigError
+
         try:
             self.answers(deadline, tree)
+        except ConfigError:
+            # Broken under the daemon, it does not say where to ask; a start would fail, so a listener is enough.
+            from ocf_common import sockets
+
+            return sockets.listens([process.pid for process in tree.all()], self.proc.root)
         except Attention:
             return True
         except CheckFailed:

@@ -37,6 +37,14 @@ def listeners(port: int, root: str = "/proc", pid: int | str = "self") -> list[t
     return [(line.local[0], line.inode) for line in found if line.local[1] == port]
 
 
+def listens(pids: Iterable[int], root: str = "/proc") -> bool:
+    """Tell whether one of ``pids`` holds a socket that listens, on whatever port.
+
+    :raises PermissionError: the descriptors of one of the processes may not be seen
+    """
+    return any({line.inode for line in _table(root, pid, LISTEN, (b":",))} & socket_inodes(pid, root) for pid in pids)
+
+
 def owners(inodes: Collection[int], root: str = "/proc") -> dict[int, list[int]]:
     """Return which processes hold the sockets. Reads every process's descriptors: only for trouble.
 
