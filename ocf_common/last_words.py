@@ -44,11 +44,12 @@ def tail(paths: Iterable[str], before: dict[str, int] | None = None) -> str:
 
 
 def _message(line: str) -> str:
-    """Return the text of a log line of oslo.log (date, time, process, level, logger), other lines as they are."""
+    """Return the text of a log line of oslo.log (date, time, process, level, logger, [request]), others as they are."""
     words = line.split(None, 5)
-    if len(words) >= 5 and words[3] in _LEVELS:
-        return words[5].strip() if len(words) > 5 else ""
-    return line.strip()
+    if len(words) < 5 or words[3] not in _LEVELS:
+        return line.strip()
+    text = words[5].strip() if len(words) > 5 else ""
+    return (text.partition("] ")[2] or text) if text.startswith("[") else text
 
 
 def _read(path: str, before: int) -> str:

@@ -83,8 +83,10 @@ def main():
         sys.stderr.flush()
     if options.die is not None:
         sys.exit(options.die)
-    if options.background and os.fork():
-        os._exit(0)
+    if options.background:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
     # Blocked from here on, so that no signal is lost between two steps; another program must not inherit that.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     unblock = {"preexec_fn": lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set())}
