@@ -60,7 +60,8 @@ class Pinger:
     answers that it knows no such call, which proves as much.
 
     Everything of one pinger ends at ``deadline``, the life of its messages included: a daemon that comes back
-    later is not bothered with them. Raises as :class:`Broker`, and :class:`Misconfigured` when access is refused.
+    later is not bothered with them. ``connecting``, if given, bounds the way to the broker alone.
+    Raises as :class:`Broker`, and :class:`Misconfigured` when access is refused.
     """
 
     def __init__(
@@ -71,15 +72,16 @@ class Pinger:
         host: str,
         deadline: Deadline,
         agent: str = "",
+        connecting: Deadline | None = None,
     ) -> None:
         self.exchange = exchange
         self.queue = f"{topic}.{host}"
         self._deadline = deadline
-        self._broker = Broker(addresses, deadline, agent)
+        self._broker = Broker(addresses, connecting or deadline, agent)
         self._sent_at: float | None = None
         self._answer: bytes | None = None
         try:
-            self._open()
+            self._open(connecting or deadline)
         except BaseException:
             self._broker.close()
             raise
@@ -94,13 +96,13 @@ class Pinger:
         """Close the connection; the reply queue and exchange go with it."""
         self._broker.close()
 
-    def _open(self) -> None:
+    def _open(self, deadline: Deadline) -> None:
         """Open a channel with a reply queue of its own.
 
         Releases up to Ocata answer through an exchange of the queue's name, later ones through the default one.
         Calls without a callback are sent without asking for an answer; what is wrong with one closes the channel.
         """
-        self._publisher = Publisher(self._broker, self._deadline)
+        self._publisher = Publisher(self._broker, deadline)
         self._reply = f"reply_{os.urandom(16).hex()}"
         channel = self._publisher.channel
         channel.queue_declare(self._reply, exclusive=True, auto_delete=True)
@@ -141,7 +143,7 @@ class Pinger:
         if self._publisher.closed is not None:
             if not self._publisher.missing():
                 raise self._publisher.closing()
-            self._open()
+            self._open(self._deadline)
         self._id = os.urandom(16).hex()
         self._answer = None
         left = self._deadline.left()

@@ -4,8 +4,8 @@ A login with a password or an application credential is one POST over requests; 
 left to the plug-ins of keystoneauth, which cost six times as much. A token lives in this process's memory
 and nowhere else.
 
-What Keystone sees of one login: one POST ``/v3/auth/tokens``, one line in its access log; of
-``must_be_refused`` also one warning ("Authorization failed") in its own.
+What Keystone (Zed) writes for one login: one line of its access log; for ``must_be_refused`` the same and two
+warnings ("Could not find domain", "Authorization failed"); for ``ask`` one line of its access log.
 """
 
 from __future__ import annotations

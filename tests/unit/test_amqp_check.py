@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -49,11 +50,8 @@ class FakeBroker:
         self.expirations: list[str] = []
         self.names: list[bytes] = []
         self.closed_properly = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.threads: list[threading.Thread] = []
-        self.accepting = threading.Thread(target=self.accept)
-        self.accepting.start()
+        self.context: ssl.SSLContext | None = None
+        self.port = 0
 
     def address(self, **changes: object) -> BrokerAddress:
         address = BrokerAddress("127.0.0.1", self.port, "nova", self.password, "/nova")
@@ -61,22 +59,11 @@ class FakeBroker:
             setattr(address, name, value)
         return address
 
-    def end(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for thread in (self.accepting, *self.threads):
-            thread.join(10)
-            assert not thread.is_alive()
-
-    def accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=Conversation(self, connection).run)
-            self.threads.append(thread)
-            thread.start()
+    def converse(self, connection: socket.socket) -> None:
+        if self.context is not None:
+            connection = self.context.wrap_socket(connection, server_side=True)
+        with connection:
+            Conversation(self, connection).talk()
 
 
 class Conversation:
@@ -104,13 +91,6 @@ class Conversation:
         while self.socket.recv(65536):
             pass
         return False
-
-    def run(self) -> None:
-        with self.socket:
-            try:
-                self.talk()
-            except OSError:
-                pass
 
     def talk(self) -> None:
         if self.socket.recv(8) != b"AMQP\x00\x00\x09\x01":
@@ -228,10 +208,10 @@ class Conversation:
 
 
 @pytest.fixture
-def broker():
+def broker(serve):
     fake = FakeBroker()
-    yield fake
-    fake.end()
+    fake.port = serve(fake.converse).port
+    return fake
 
 
 @pytest.fixture
@@ -447,9 +427,48 @@ def test_tls_towards_a_port_without_tls(broker):
         amqp_check.ask([broker.address(tls=True)], Deadline(5))
 
 
+@pytest.fixture
+def tls_broker(broker, authority):
+    chain = authority.issue("rabbit", "20400101000000Z", "DNS:rabbit.example")
+    broker.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    broker.context.load_cert_chain(chain)
+    broker.chain = chain
+    return broker
+
+
+def test_tls_is_verified_as_the_daemons_do_it_by_the_chain_and_not_by_the_name(tls_broker, authority):
+    assert ping(tls_broker, tls=True, ssl_ca_file=authority.ca_file).consumers == 1
+
+
+def test_a_certificate_that_nobody_vouches_for_is_this_nodes_configuration(tls_broker):
+    with pytest.raises(Misconfigured, match="has a certificate that cannot be verified: unable to get local issuer"):
+        ping(tls_broker, tls=True)
+
+
+def test_a_client_certificate_is_shown(tls_broker, authority):
+    tls_broker.context.verify_mode = ssl.CERT_REQUIRED
+    tls_broker.context.load_verify_locations(authority.ca_file)
+    shown = {"ssl_cert_file": tls_broker.chain, "ssl_key_file": tls_broker.chain}
+    assert ping(tls_broker, tls=True, ssl_ca_file=authority.ca_file, **shown).consumers == 1
+
+
+def test_no_tls_towards_a_port_with_tls(tls_broker):
+    with pytest.raises(DependencyDown, match=r"closes connections at once|resets connections"):
+        ping(tls_broker)
+
+
 def test_tls_files_that_are_missing_are_this_nodes_configuration(broker):
     with pytest.raises(Misconfigured, match="TLS files cannot be loaded"):
         amqp_check.ask([broker.address(tls=True, ssl_ca_file="/nonexistent/ca.pem")], Deadline(5))
+
+
+@pytest.mark.parametrize("method", [frame.ProtocolHeader, spec.Channel.Open])
+def test_the_way_to_the_broker_can_have_a_shorter_limit(broker, method):
+    broker.silent_after = method
+    began = time.monotonic()
+    with pytest.raises(DependencyDown, match="does not answer within"):
+        amqp_check.Pinger([broker.address()], "nova", "s", "h", Deadline(20), connecting=Deadline(0.3))
+    assert time.monotonic() - began < 5
 
 
 def test_waiting_for_a_daemon_that_has_not_declared_its_queue_yet(broker):

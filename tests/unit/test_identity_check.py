@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -354,24 +353,10 @@ def test_findings_about_our_own_keystone_stay_what_they_are(keystone, closed_url
         identity_check.must_be_refused(keystone.url, Deadline(0.3))
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate for ``keystone.test``: files with certificate and key in one."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, chain = folder / "key.pem", folder / "chain.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=keystone.test",
-         "-addext", "subjectAltName=DNS:keystone.test", "-keyout", key, "-out", chain],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    return key, chain
-
-
 @pytest.fixture
-def tls_keystone(keystone, certificate):
-    key, chain = certificate
+def tls_keystone(keystone, authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
+    context.load_cert_chain(authority.issue("keystone", "20400101000000Z", "DNS:keystone.test"))
     keystone.server.socket = context.wrap_socket(keystone.server.socket, server_side=True)
     keystone.server.handle_error = lambda *_: None  # a client that hangs up in the handshake
     keystone.url = keystone.url.replace("http:", "https:")
@@ -379,13 +364,13 @@ def tls_keystone(keystone, certificate):
 
 
 @pytest.mark.parametrize("way", [{}, TOKEN])
-def test_tls_is_verified(tls_keystone, certificate, way):
-    trusted = str(certificate[1])
+def test_tls_is_verified(tls_keystone, authority, way):
+    trusted = authority.ca_file
 
     def attempt(tls: Tls | None) -> identity_check.Token:
         return identity_check.log_in(tls_keystone.credentials(**way), Deadline(5), tls)
 
-    with pytest.raises(Misconfigured, match="has a certificate that cannot be verified: self"):
+    with pytest.raises(Misconfigured, match="has a certificate that cannot be verified: unable to get local issuer"):
         attempt(None)
     with pytest.raises(Misconfigured, match="has a certificate that cannot be verified: IP address mismatch"):
         attempt(Tls(trusted))
