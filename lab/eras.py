@@ -64,13 +64,15 @@ def ocata_missing() -> str | None:
             "no Python 2.7 with pip and ssl at hand; install one (for example: pyenv install 2.7.18) "
             "and name it in LAB_PYTHON27 where it is not in PATH"
         )
+    if not shutil.which("gcc"):
+        return "some packages of Ocata have to be compiled and there is no compiler; run: apt-get install gcc libc6-dev"
     return None
 
 
 def ocata() -> Path | None:
     """Give the layer with Ocata's nova, built now if it is not there; None without a Python 2.7."""
     prefix = python27()
-    if prefix is None:
+    if prefix is None or ocata_missing():
         return None
     recipe = cache.digest("3", str(prefix), _OCATA_PINS.read_text())
     return cache.directory("ocata", recipe, lambda target: _build_ocata(target, prefix))
@@ -132,7 +134,7 @@ def gazpacho() -> Path:
     version = _quiet([settings.SYSTEM_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
     if version != "3.11":
         raise settings.LabError(f"{settings.SYSTEM_PYTHON} is {version}, the image has 3.11: not Debian 12")
-    return cache.directory("gazpacho", cache.digest("2", _GAZPACHO_PINS.read_text()), _build_gazpacho)
+    return cache.directory("gazpacho", cache.digest("3", _GAZPACHO_PINS.read_text()), _build_gazpacho)
 
 
 def _build_gazpacho(target: Path) -> None:
@@ -140,7 +142,14 @@ def _build_gazpacho(target: Path) -> None:
     # Without pip: Debian splits ensurepip off, and a pip at hand can serve another interpreter.
     _quiet([settings.SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(home)])
     pip = [*_pip(), "--python", str(home / "bin/python3")]
-    _quiet([*pip, "install", *_PIP, "--no-deps", "--requirement", str(_GAZPACHO_PINS)])
+    # uWSGI has no wheel, and the host need not have a compiler. Debian's program in the image does as well; it
+    # finds its Python plug-in by the name it is called by.
+    pins = [line for line in _GAZPACHO_PINS.read_text().splitlines() if not line.startswith("uWSGI==")]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
+        requirements.write("\n".join(pins))
+        requirements.flush()
+        _quiet([*pip, "install", *_PIP, "--no-deps", "--requirement", requirements.name])
+    (home / "bin/uwsgi_python311").symlink_to("/usr/bin/uwsgi-core")
     _correct_paths(home, "/" + GAZPACHO)
 
 

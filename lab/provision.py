@@ -385,7 +385,6 @@ def _nova(node: Node, accounts: Secrets, nova: Nova) -> None:
     config = node.root / nova.config.lstrip("/")
     set_options(config, _nova_options(accounts, nova))
     _own(node, nova.config, "root", "nova", 0o640)
-    url = accounts.sql_url(nova.schema)
     cell0 = accounts.sql_url(f"{nova.schema}_cell0")
 
     def manage(*arguments: str) -> None:
@@ -393,16 +392,19 @@ def _nova(node: Node, accounts: Secrets, nova: Nova) -> None:
 
     with progress.step(f"Nova of {nova.release}"):
         manage("api_db", "sync")
-        # Said on the command line where Nova would otherwise make up "<schema>_cell0" from the wrong URL; the
-        # laboratory's own, short-lived password is all that shows.
-        manage("cell_v2", "map_cell0", "--database_connection", cell0)
+        # Nova makes up cell0's URL, not from the right one in every release. It is corrected here: given to the
+        # command, the password would stand in its arguments.
+        manage("cell_v2", "map_cell0")
+        statement = (
+            f"UPDATE {nova.schema}_api.cell_mappings SET database_connection = '{cell0}' "
+            "WHERE uuid = '00000000-0000-0000-0000-000000000000';"
+        )
+        node.run(["mariadb"], input=statement, check=True)
         if nova is OCATA:
             # Later releases sync cell0 by themselves; Ocata does it as well, but only once cell0 is mapped.
             manage("db", "sync")
-            manage("cell_v2", "create_cell", "--name", "cell1", "--database_connection", url,
-                   "--transport-url", accounts.broker_url(nova))  # fmt: skip
-        else:
-            manage("cell_v2", "create_cell", "--name", "cell1")
+        manage("cell_v2", "create_cell", "--name", "cell1")
+        if nova is not OCATA:
             manage("db", "sync")
 
 

@@ -84,7 +84,7 @@ def is_stub(path: str) -> bool:
 
 def package_folders(program: str) -> list[str]:
     """Return where the Python packages of a program lie: beside it (virtual environment), else the system's."""
-    prefix = dirname(dirname(os.path.realpath(program)))
+    prefix = dirname(dirname(program))
     if os.path.isfile(join(prefix, "pyvenv.cfg")):
         library = join(prefix, "lib")
         return [join(library, name, "site-packages") for name in _listing(library) if name.startswith("python3")]
