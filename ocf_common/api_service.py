@@ -79,8 +79,10 @@ class ApiService(Service):
             ini = ServiceConfig.load([form.application])
         except ConfigError:
             return ""
-        for option in ("https", "https_socket", "http_socket", "http"):
-            value = (ini.first((("uwsgi", option), ("uwsgi", option.replace("_", "-")))) or "").partition(",")[0]
+        # uWSGI takes both spellings, oslo.config, for which ServiceConfig reads, the underscore only.
+        options = {name.replace("_", "-"): values[-1] for name, values in ini.sections.get("uwsgi", {}).items()}
+        for option in ("https", "https-socket", "http-socket", "http"):
+            value = options.get(option, "").partition(",")[0]
             if value:
                 return ("https://" if option.startswith("https") else "http://") + value
         return ""

@@ -1,0 +1,158 @@
+"""What a resource is: files, arguments, configuration, and how its processes look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from resource_maker import make
+
+from ocf_common.exit_codes import BadArguments, NotInstalled
+from ocf_common.forms import Form, Wsgi
+from ocf_common.service import Service
+
+
+class Scheduler(Service):
+    name = "nova-scheduler"
+    binary = "nova-scheduler"
+    project = "nova"
+    config = "/etc/nova/nova.conf"
+    user = "root"
+
+
+class Image(Service):
+    name = "image"
+    binary = "zzimage-api"
+    project = "image"
+    config = "/etc/image/image.conf"
+    user = "root"
+    wsgi = Wsgi("", "image.wsgi:application", "image-wsgi", {"OS_IMAGE_CONFIG_DIR": "{folder}"})
+
+
+def test_files_by_default(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path)
+    assert service.pid_file == f"{tmp_path}/p_x.pid"
+    assert service.output_file == "/var/log/nova/nova-scheduler.out"
+
+
+def test_files_by_parameter(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path, pid="/run/a.pid", output_file="/var/log/b")
+    assert (service.pid_file, service.output_file) == ("/run/a.pid", "/var/log/b")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("--debug  --log-file /x", ["--debug", "--log-file", "/x"]),
+        ("--name 'a b' \"c d\"", ["--name", "a b", "c d"]),
+        ("it's never closed", ["it's", "never", "closed"]),
+        ("$(reboot) `x` ; | &", ["$(reboot)", "`x`", ";", "|", "&"]),
+    ],
+)
+def test_additional_parameters_are_words_that_no_shell_reads(tmp_path: Path, text: str, words: list[str]) -> None:
+    assert make(Scheduler, tmp_path, additional_parameters=text).additional_arguments() == words
+
+
+def test_command_of_a_daemon(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path, additional_parameters="--debug")
+    assert service.command(Form("daemon", "/usr/bin/nova-scheduler")) == (
+        ["/usr/bin/nova-scheduler", "--config-file", f"{tmp_path}/service.conf", "--debug"],
+        {},
+    )
+
+
+def test_command_of_uwsgi(tmp_path: Path) -> None:
+    service = make(Image, tmp_path, additional_parameters="--stats /x")
+    arguments, environment = service.command(Form("module", "/usr/bin/uwsgi", "image.wsgi:application"))
+    assert arguments[-2:] == ["--stats", "/x"]
+    assert f"ocf-config={tmp_path}/service.conf" in arguments
+    assert environment == {"OS_IMAGE_CONFIG_DIR": str(tmp_path)}
+
+
+def test_what_is_started_is_what_is_expected(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path, additional_parameters="--config-file /etc/more.conf")
+    arguments, _ = service.command(Form("daemon", "/usr/bin/nova-scheduler"))
+    assert service.expected().recognise(["/usr/bin/python3", *arguments], "") is not None
+    service = make(Image, tmp_path / "proc")
+    arguments, _ = service.command(Form("module", "/usr/bin/uwsgi", "image.wsgi:application"))
+    assert service.expected().recognise(arguments, "uwsgi") is not None
+
+
+def test_a_binary_of_another_name_is_expected_too(tmp_path: Path) -> None:
+    expected = make(Scheduler, tmp_path, binary="/opt/x/my-scheduler").expected()
+    config = f"--config-file={tmp_path}/service.conf"
+    assert expected.recognise(["python3", "/opt/x/my-scheduler", config], "") is not None
+    assert expected.recognise(["python3", "/usr/bin/nova-scheduler", config], "") is not None
+
+
+def test_configuration_folders_come_after_the_file(tmp_path: Path) -> None:
+    for folder, value in (("service.conf.d", "b"), ("nova-scheduler.conf.d", "c"), ("given", "d")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.conf").write_text(
+            f"[DEFAULT]\n{folder.split('.')[0].replace('-', '_')} = {value}\nlast = {value}\n"
+        )
+    service = make(
+        Scheduler, tmp_path, "[DEFAULT]\nhost = a\nlast = a\n", additional_parameters=f"--config-dir {tmp_path}/given"
+    )
+    assert service.settings.get("DEFAULT", "host") == "a"
+    assert service.settings.get("DEFAULT", "service") == "b"
+    assert service.settings.get("DEFAULT", "last") == "d"
+    assert service.settings is service.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", ""),
+        ("log_file = /var/log/x.log", "/var/log/x.log"),
+        ("log_dir = /var/log/nova", "/var/log/nova/nova-scheduler.log"),
+        ("log_dir = /var/log/nova\nlog_file = y.log", "/var/log/nova/y.log"),
+        ("log_file = relative.log", ""),
+    ],
+)
+def test_log_file_of_the_configuration(tmp_path: Path, text: str, path: str) -> None:
+    assert make(Scheduler, tmp_path, f"[DEFAULT]\n{text}\n").log_file() == path
+
+
+def test_log_file_of_a_uwsgi_ini(tmp_path: Path) -> None:
+    ini = tmp_path / "x.ini"
+    ini.write_text("[uwsgi]\nlogto = /var/log/image.log\n")
+    (tmp_path / "uwsgi").write_text("")
+    (tmp_path / "uwsgi").chmod(0o755)
+    service = make(Image, tmp_path, binary=str(ini))
+    service.environment.search_path = str(tmp_path)
+    assert service.form().kind == "ini"
+    assert service.log_file() == "/var/log/image.log"
+
+
+def test_a_configuration_that_cannot_be_read_names_no_log_file(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path)
+    (tmp_path / "service.conf").write_bytes(b"\xff\0")
+    assert service.log_file() == ""
+    with pytest.raises(BadArguments, match=r"configuration file .*service\.conf"):
+        make_installed(service).require_host()
+
+
+def make_installed(service: Service) -> Service:
+    service.parameters._given["binary"] = "/bin/sh"
+    return service
+
+
+def test_host_requirements(tmp_path: Path) -> None:
+    form, account = make(Scheduler, tmp_path, binary="/bin/sh").require_host()
+    assert (form.kind, form.program, account.pw_uid) == ("daemon", "/bin/sh", 0)
+
+
+def test_hidden_binaries_are_not_installed(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path, binary="/bin/sh")
+    service.environment.pretend_missing = True
+    with pytest.raises(NotInstalled, match="/bin/sh is not installed"):
+        service.require_host()
+
+
+def test_secrets_are_those_of_parameters_and_of_what_was_read(tmp_path: Path) -> None:
+    service = make(Scheduler, tmp_path, "[database]\nconnection = mysql://nova:hush@h/nova\n")
+    assert service.secrets() == []
+    assert service.settings
+    assert any("hush" in secret for secret in service.secrets())
