@@ -74,7 +74,8 @@ class Node:
     # -- life --------------------------------------------------------------------------------------
 
     def __enter__(self) -> Node:
-        self.boot()
+        if not self.leader:
+            self.boot()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -137,7 +137,13 @@ class RpcService(Service):
                 # What a pinger leaves in the queue expires with it.
                 self._pinger_life = Deadline(PINGER_LIFE)
                 self._pinger = amqp_check.Pinger(
-                    self.brokers(), self._exchange(), self.topic, self.host, self._pinger_life, self.name
+                    self.brokers(),
+                    self._exchange(),
+                    self.topic,
+                    self.host,
+                    self._pinger_life,
+                    self.name,
+                    connecting=Deadline(max(seconds, 1.0)),
                 )
             ping = self._pinger.wait(seconds)
         except DependencyDown:
