@@ -373,7 +373,7 @@ def test_the_budget_lies_inside_the_actions_time(make: Make, level: int, timeout
 
 @pytest.mark.parametrize("level", [10, 20])
 def test_the_budget_uses_the_levels_time_where_the_action_has_it(make: Make, level: int) -> None:
-    assert health.budget(make(timeout=20), level) == {10: 5, 20: 10}[level]  # type: ignore[arg-type]
+    assert health.budget(make(timeout=20), level) == health.LEVEL_SECONDS[level]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("hanging", [{"answers"}, {"answers", "database"}, {"database"}])
