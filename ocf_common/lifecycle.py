@@ -21,7 +21,7 @@ from ocf_common.exit_codes import (
     OcfExit,
     Unimplemented,
 )
-from ocf_common.identity import Ambiguous, CannotTell, Finder
+from ocf_common.identity import Ambiguous, CannotTell, Finder, is_running
 from ocf_common.memory import HIGHEST, Memory
 from ocf_common.procfs import Proc
 
@@ -189,7 +189,12 @@ class Lifecycle:
             if level >= 10:
                 from ocf_common import health
 
-                health.examine(self.service, health.normal_level(level), tree)
+                try:
+                    health.examine(self.service, health.normal_level(level), tree)
+                except OcfExit:
+                    # It may have died while it was asked, and what was found then is not the reason.
+                    self._still_running(tree)
+                    raise
             if self.service.parameters.problems:
                 raise Degraded(f"{self.service.parameters.problems[0]}; the default is used")
         except Degraded as degraded:
@@ -198,6 +203,13 @@ class Lifecycle:
             self._all_well(level)
         finally:
             self.memory.save()
+
+    def _still_running(self, tree: Tree) -> None:
+        """Raise what a monitor says of a dead service when the main process is gone since ``tree`` was found."""
+        if tree.main is not None and not is_running(self.proc, tree.main):
+            now = self.find()
+            if now.main is None:
+                self._not_running(now)
 
     def _not_running(self, tree: Tree) -> None:
         name = self.service.name
@@ -221,7 +233,7 @@ class Lifecycle:
     def _last_words_of_log(self) -> str:
         from ocf_common.last_words import tail
 
-        return tail([self.service.output_file, self.service.log_file()])
+        return tail([self.service.output_file, self.service.log_file()], any_line=False)
 
     def _look(self, tree: Tree) -> None:
         """Level 0: raises GenericError when nothing works any more, Degraded when a part does not."""

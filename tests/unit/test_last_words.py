@@ -43,6 +43,13 @@ def test_the_line_that_tells(tmp_path: Path, text: str, words: str) -> None:
     assert found.startswith(words) if words else found == ""
 
 
+def test_a_daemon_that_was_killed_has_no_last_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("2026-03-01 10:00:00.123 4711 WARNING keystone.server [-] Authorization failed for somebody\nbye\n")
+    assert tail([str(path)], any_line=False) == ""
+    assert tail([str(path)]) == "bye"
+
+
 def test_only_what_was_written_since_counts(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_text("old Error\n")
