@@ -5,13 +5,15 @@ OCF_ROOT ?= /usr/lib/ocf
 AGENTS = $(notdir $(wildcard agents/*))
 VENV = .venv/bin/python
 
-.PHONY: help prepare demo tour check check-style check-unit check-services bench lab-down install uninstall golden clean
+.PHONY: help prepare demo tour check check-style check-unit check-services bench deb lab-down install install-files \
+	uninstall golden clean
 
 help:
 	@echo "make demo            the agents drive real OpenStack services through start, faults and stop"
 	@echo "make check           all tests; what cannot run here is left out, and the summary says why"
 	@echo "make check-unit      the tests that need neither root nor services (also: check-style, check-services)"
 	@echo "make bench           what each call costs"
+	@echo "make deb             the Debian package, to build/ (as root; the tools are not installed on the host)"
 	@echo "make lab-down        remove what an interrupted run has left behind"
 	@echo "make install         agents and library to $(OCF_ROOT) (DESTDIR= for packages)"
 
@@ -37,17 +39,24 @@ bench: prepare
 golden:
 	@for agent in $(AGENTS); do agents/$$agent meta-data > tests/golden/$$agent.xml; done
 
+# The Debian package, to build/: built in a chroot that has what dpkg-buildpackage needs.
+deb: prepare
+	@$(VENV) -m lab package build
+
 lab-down:
 	@$(PYTHON) -m lab down
 
-install:
+install: install-files
+	# A compiled library is what makes a call cheap. The path inside is the one after installation.
+	$(PYTHON) -m compileall -q -d $(OCF_ROOT)/lib/openstack/ocf_common $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
+
+# What a package holds; it compiles the library where it is installed.
+install-files:
 	install -d $(DESTDIR)$(OCF_ROOT)/resource.d/openstack $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
 	install -m 0755 $(addprefix agents/,$(AGENTS)) $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/
 	install -m 0644 $(wildcard ocf_common/*.py) $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common/
 	install -d $(DESTDIR)/etc/logrotate.d
 	install -m 0644 packaging/openstack-resource-agents.logrotate $(DESTDIR)/etc/logrotate.d/openstack-resource-agents
-	# A compiled library is what makes a call cheap. The path inside is the one after installation.
-	$(PYTHON) -m compileall -q -d $(OCF_ROOT)/lib/openstack/ocf_common $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/,$(AGENTS))

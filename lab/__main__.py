@@ -1,4 +1,4 @@
-"""Commands for people: `python3 -m lab build|up|shell|run|status|down`."""
+"""Commands for people: `python3 -m lab build|package|up|shell|run|status|down`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab import cache, controller, eras, node, settings
+from lab import cache, controller, eras, node, package, settings
 
 
 def main() -> int:
@@ -15,6 +15,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build the image and its layers, as far as they are not there")
+    deb = commands.add_parser("package", help="build the Debian package, and check it with lintian")
+    deb.add_argument("folder", type=Path, help="where to put it")
     up = commands.add_parser("up", help="boot a controller that stays until `down`")
     up.add_argument("--bind", action="append", default=[], metavar="HOST:NODE", help="show a host folder in the node")
     commands.add_parser("shell", help="a shell in the controller that `up` booted")
@@ -42,6 +44,11 @@ def _build(_: argparse.Namespace) -> int:
     reason = eras.ocata_missing()
     if reason:
         print(f"left out: Ocata ({reason})", file=sys.stderr)
+    return 0
+
+
+def _package(given: argparse.Namespace) -> int:
+    print(package.build(given.folder.resolve(), check=True))
     return 0
 
 
@@ -88,7 +95,9 @@ def _down(given: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"build": _build, "up": _up, "shell": _shell, "run": _run, "status": _status, "down": _down}
+_COMMANDS = {
+    "build": _build, "package": _package, "up": _up, "shell": _shell, "run": _run, "status": _status, "down": _down,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import cache, settings
@@ -80,6 +81,21 @@ def build() -> Path:
 
 
 def _bootstrap(target: Path) -> None:
+    mmdebstrap(target, OPTIONS, packages())
+    for path, text in FILES.items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text(text)
+    systemctl = ["systemctl", f"--root={target}", "--quiet"]
+    subprocess.run([*systemctl, "disable", *DISABLED, *MASKED], check=True, capture_output=True)
+    subprocess.run([*systemctl, "mask", *(f"{unit}.service" for unit in MASKED)], check=True, capture_output=True)
+
+
+def mmdebstrap(target: Path, options: Sequence[str], wanted: Sequence[str]) -> None:
+    """Install packages of the suite, from the host's own apt sources, into a new directory.
+
+    options: further ones of mmdebstrap. wanted: names of packages, in one line each. What mmdebstrap prints is kept
+    in a log file of the cache folder. Raises settings.LabError when this machine cannot do it, or when it fails.
+    """
     reasons = settings.missing()
     if not KEYRING.exists():
         reasons.append(f"{KEYRING} is missing; run: apt-get install debian-archive-keyring")
@@ -89,28 +105,14 @@ def _bootstrap(target: Path) -> None:
     if reasons:
         raise settings.LabError("; ".join(reasons))
     aptopts = [f"--aptopt={line}" for line in _apt_network_settings()]
-    command = [
-        "mmdebstrap",
-        "--quiet",
-        *OPTIONS,
-        *aptopts,
-        "--include=" + ",".join(packages()),
-        SUITE,
-        str(target),
-    ]
-    log = settings.CACHE / "image.log"
+    command = ["mmdebstrap", "--quiet", *options, *aptopts, "--include=" + ",".join(wanted), SUITE, str(target)]
+    log = settings.CACHE / f"{target.name.lstrip('.').partition('-')[0]}.log"
     with open(log, "wb") as handle:
         done = subprocess.run(
             command, input="\n".join(sources).encode() + b"\n", stdout=handle, stderr=subprocess.STDOUT
         )
     if done.returncode:
         raise settings.LabError(f"mmdebstrap failed with {done.returncode}; see {log}")
-    for path, text in FILES.items():
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        (target / path).write_text(text)
-    systemctl = ["systemctl", f"--root={target}", "--quiet"]
-    subprocess.run([*systemctl, "disable", *DISABLED, *MASKED], check=True, capture_output=True)
-    subprocess.run([*systemctl, "mask", *(f"{unit}.service" for unit in MASKED)], check=True, capture_output=True)
 
 
 def _apt_sources() -> list[str]:
