@@ -66,6 +66,7 @@ def database_addresses(settings: ServiceConfig, port: int = 0) -> list[DatabaseA
     for names in (
         (("database", "connection"), ("DEFAULT", "sql_connection"), ("sql", "connection")),
         (("api_database", "connection"),),
+        (("placement_database", "connection"),),
     ):
         url = settings.first(names)
         if not url:

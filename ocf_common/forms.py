@@ -117,7 +117,9 @@ def choose(binary: str, default: str, wsgi: Wsgi | None, search_path: str) -> Fo
             return named if named.program else None
     wanted = binary or default
     program = find_program(wanted, search_path)
-    if program and not is_stub(program):
+    # Placement's WSGI script is called as a daemon would be.
+    is_script = wsgi is not None and basename(program) == wsgi.script
+    if program and not is_script and not is_stub(program):
         return Form("daemon", program)
     # A configuration of old may name the daemon of old (keystone-all): the service of today is meant.
     if wsgi is None or basename(wanted) != default:

@@ -71,6 +71,7 @@ MYSQL = "mysql+pymysql://nova:hush@db/nova"
         (f"[DEFAULT]\nsql_connection = {MYSQL}", 0, ["db:3306"]),
         (f"[database]\nconnection = {MYSQL}\n[api_database]\nconnection = {MYSQL}_api", 0, ["db:3306", "db:3306"]),
         (f"[database]\nconnection = {MYSQL}\n[api_database]\nconnection = {MYSQL}", 0, ["db:3306"]),
+        (f"[placement_database]\nconnection = {MYSQL}", 0, ["db:3306"]),
         ("[database]\nconnection = sqlite:////var/x.db", 3307, ["/var/x.db"]),
     ],
 )

@@ -100,6 +100,13 @@ def test_the_daemon_of_old_means_the_service_of_today(host: Host) -> None:
     assert host.choose("/usr/bin/something-else") is None
 
 
+def test_a_wsgi_script_that_is_called_like_a_daemon_is_none(host: Host) -> None:
+    """placement-api."""
+    host.wsgi = Wsgi(str(host.ini), "zzimage.wsgi.api:application", "zzimage-api", {})
+    uwsgi, script = host.program("uwsgi"), host.program("zzimage-api")
+    assert host.choose() == host.choose("zzimage-api") == host.choose(script) == ("script", uwsgi, script)
+
+
 def test_a_stub_that_only_says_it_is_gone_is_no_daemon(host: Host) -> None:
     """glance-api from glance 33 on."""
     stub = host.program("glance-api")
