@@ -42,7 +42,7 @@ class Node:
 
     layers: read-only directories, the uppermost first. hostname: its name in the node. binds: (host path, node path)
     shown read-only in the node. network: the bridge to join; None for a node with only a loopback.
-    files: text files to write before the boot, by path in the node.
+    files: text files to write before the boot, by path in the node. shares: as binds, and the node may write there.
     """
 
     def __init__(
@@ -53,10 +53,12 @@ class Node:
         network: Network | None = None,
         address: str = "",
         files: Mapping[str, str] | None = None,
+        shares: Sequence[tuple[Path, str]] = (),
     ) -> None:
         self.layers = list(layers)
         self.hostname = hostname
         self.binds = list(binds)
+        self.shares = list(shares)
         self.network = network
         self.address = address
         self.files = dict(files or {})
@@ -128,7 +130,7 @@ class Node:
         for cgroup in self._cgroups:
             if (cgroup / "cgroup.freeze").exists():
                 (cgroup / "cgroup.freeze").write_text("1")
-                _until(lambda cgroup=cgroup: "frozen 1" in (cgroup / "cgroup.events").read_text(), 10, "frozen")
+                until(lambda cgroup=cgroup: "frozen 1" in (cgroup / "cgroup.events").read_text(), 10, "frozen")
 
     def thaw(self) -> None:
         """Let a frozen node go on."""
@@ -252,7 +254,7 @@ class Node:
             said = (done.stderr or done.stdout).strip()
             return done.returncode == 0
 
-        _until(succeeds, timeout, lambda: f"{' '.join(argv)}: {said}", pause=0.2)
+        until(succeeds, timeout, lambda: f"{' '.join(argv)}: {said}", pause=0.2)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -274,6 +276,8 @@ class Node:
             (self.folder / name).mkdir(parents=True)
         owner = None if keep else _identity(os.getpid())
         self._record = {"owner": owner, "hostname": self.hostname}
+        if self.network is not None:
+            self._record["network"] = self.network.name
         self._save()
         if not keep:
             _alive.add(self)
@@ -317,6 +321,7 @@ class Node:
             "--capability=CAP_SYS_NICE,CAP_IPC_LOCK,CAP_NET_ADMIN",
         ]  # fmt: skip
         command += [f"--bind-ro={source}:{target}" for source, target in self.binds]
+        command += [f"--bind={source}:{target}" for source, target in self.shares]
         if self.network is None:
             command.append("--private-network")
         else:
@@ -462,10 +467,13 @@ def _remove(folder: Path, record: dict[str, Any] | None = None) -> None:
     for cgroup in map(Path, record.get("own_cgroups", [])):
         _remove_cgroup(cgroup)
     for process in ("leader", "nspawn"):
-        _until(lambda process=process: not _lives(record.get(process)), 10, f"the end of {process}")
+        until(lambda process=process: not _lives(record.get(process)), 10, f"the end of {process}")
     while os.path.ismount(folder / "root"):
         subprocess.run(["umount", str(folder / "root")], check=True)
     shutil.rmtree(folder, ignore_errors=True)
+    network = record.get("network")
+    if network and not any(other.get("network") == network for other in records().values()):
+        Network(network).remove()
 
 
 def _remove_cgroup(cgroup: Path) -> None:
@@ -482,7 +490,7 @@ def _remove_cgroup(cgroup: Path) -> None:
             return not os.path.isdir(folder)
 
         # Not empty for as long as a killed process has not been collected.
-        _until(gone, 10, f"an empty {folder}")
+        until(gone, 10, f"an empty {folder}")
 
 
 def _cgroup_trees() -> list[Path]:
@@ -523,7 +531,7 @@ def _lives(identity: list[int] | None) -> bool:
         return False
 
 
-def _until(condition: Any, timeout: float, what: Any, pause: float = 0.02) -> None:
+def until(condition: Any, timeout: float, what: Any, pause: float = 0.02) -> None:
     """Wait for a condition that nobody reports, asking it again and again."""
     deadline = time.monotonic() + timeout
     waiting = threading.Event()

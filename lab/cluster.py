@@ -1,0 +1,391 @@
+"""A cluster: booted nodes on one bridge, with our Debian package, Corosync, Pacemaker and real fencing.
+
+What a data centre has around its servers is played by this program: the switch (`Network`), the disks that both
+nodes can mount (a shared folder), and the power switch (`PowerSwitch`), which kills and boots containers when a fence
+agent asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import controller, member, package, progress, settings
+from lab.fencing import PowerSwitch
+from lab.network import Network
+from lab.node import Node, until
+
+STORAGE = "/srv/shared"  # the disks, as both nodes see them; `member.DATA` is where the active one mounts them
+FENCING = "/var/lib/fence_lab"
+PACKAGE = "/opt/agents.deb"
+
+_COROSYNC = """\
+totem {{
+    version: 2
+    cluster_name: openstack
+    transport: knet
+    # The nodes' own bridge; a real network needs a key (corosync-keygen) and: crypto_cipher, crypto_hash
+    crypto_cipher: none
+    crypto_hash: none
+}}
+nodelist {{
+{nodes}}}
+quorum {{
+    provider: corosync_votequorum
+{quorum}}}
+logging {{
+    to_syslog: yes
+    timestamp: on
+}}
+"""
+_NODE = "    node {{\n        name: {name}\n        nodeid: {number}\n        ring0_addr: {address}\n    }}\n"
+# One vote is enough of two; after a boot both must have been seen once, so that a node which is still cut off does
+# not shoot back.
+_TWO_NODES = "    two_node: 1\n    wait_for_all: 1\n"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource on one node as crm_mon shows it."""
+
+    name: str
+    agent: str
+    role: str
+    node: str = ""
+    failed: bool = False
+    managed: bool = True
+
+    @property
+    def running(self) -> bool:
+        return bool(self.node) and self.role in ("Started", "Promoted", "Unpromoted") and not self.failed
+
+
+@dataclass(frozen=True)
+class Status:
+    """What one node says about the cluster at one moment."""
+
+    quorate: bool = False
+    controller: str = ""
+    #: node → online, standby, offline, pending, unclean, maintenance
+    nodes: dict[str, str] = field(default_factory=dict)
+    resources: list[Resource] = field(default_factory=list)
+    #: node → attribute → value
+    attributes: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: (resource, node) → how often it failed
+    fail_counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: one line each
+    failures: list[str] = field(default_factory=list)
+    #: one line each, the newest first: what was fenced, or could not be
+    fencing: list[str] = field(default_factory=list)
+
+    def online(self) -> list[str]:
+        return [name for name, state in self.nodes.items() if state == "online"]
+
+    def where(self, resource: str) -> str:
+        """Give the node where it runs, or an empty string."""
+        return next((one.node for one in self.resources if one.name == resource and one.running), "")
+
+    def stopped(self) -> list[str]:
+        """Give the resources that run nowhere."""
+        return [one.name for one in self.resources if not one.running and not self.where(one.name)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for the report. when: seconds since the epoch."""
+
+    when: float
+    node: str
+    text: str
+
+
+class Cluster:
+    """Nodes that are not booted yet; use it as a context manager, or call `boot` and `destroy`."""
+
+    def __init__(self, nodes: Sequence[str] = ("n1", "n2"), deb: Path | None = None, keep: bool = False) -> None:
+        """nodes: their names, two or three. deb: our package; None builds it. keep: they outlive this program."""
+        self.names = list(nodes)
+        self.keep = keep
+        self.deb = deb
+        self.network = Network("lab" + uuid.uuid4().hex[:6])
+        self.addresses = {name: f"192.0.2.{number}" for number, name in enumerate(self.names, 11)}
+        self.events: list[Event] = []
+        self.power = PowerSwitch(Path(), self._power)
+        self._nodes: dict[str, Node] = {}
+        self._locks = {name: threading.RLock() for name in self.names}
+        self._cut: set[str] = set()
+        self._folder = Path()
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Cluster:
+        self.boot()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
+    def boot(self, timeout: float = 120) -> None:
+        """Boot all nodes at once and return when all are online in Pacemaker. timeout: seconds."""
+        layers = member.layers()
+        settings.RUN.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=settings.CACHE))
+        try:
+            deb = self.deb or package.build(self._folder)
+            shared = self._folder / "shared"
+            # cp keeps owners, which the nodes share: they have no user namespaces.
+            subprocess.run(["cp", "--archive", "--reflink=auto", str(member.seed(layers)), str(shared)], check=True)
+            self.power = PowerSwitch(self._folder / "fencing", self._power)
+            self.power.open()
+            self.network.create()
+            for name in self.names:
+                self._nodes[name] = Node(
+                    layers,
+                    name,
+                    binds=[(deb, PACKAGE)],
+                    network=self.network,
+                    address=f"{self.addresses[name]}/24",
+                    files={"/etc/hosts": self._hosts(), "/etc/corosync/corosync.conf": self._corosync()},
+                    shares=[(shared, STORAGE), (self.power.folder, FENCING)],
+                )
+            with progress.step("booting the nodes"):
+                self.each(lambda node: node.boot(keep=self.keep))
+            with progress.step("our package, Corosync and Pacemaker"):
+                self.each(self._join)
+                self.wait(lambda status: len(status.online()) == len(self.names), timeout, "all nodes are online")
+        except BaseException:
+            self.destroy()
+            raise
+
+    def destroy(self) -> None:
+        """Crash all nodes and remove every trace of the cluster."""
+        self.power.close()
+        for node in self._nodes.values():
+            node.destroy()
+        self.network.remove()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _join(self, node: Node) -> None:
+        node.run(["dpkg", "--install", PACKAGE], timeout=120, check=True)
+        node.run(["systemctl", "enable", "--now", "corosync", "pacemaker"], timeout=120, check=True)
+
+    def _hosts(self) -> str:
+        lines = ["127.0.0.1 localhost", "::1 localhost", f"{member.VIP} {controller.HOSTNAME}"]
+        return "\n".join([*lines, *(f"{address} {name}" for name, address in self.addresses.items())]) + "\n"
+
+    def _corosync(self) -> str:
+        nodes = "".join(
+            _NODE.format(name=name, number=number, address=self.addresses[name])
+            for number, name in enumerate(self.names, 1)
+        )
+        return _COROSYNC.format(nodes=nodes, quorum=_TWO_NODES if len(self.names) == 2 else "    wait_for_all: 1\n")
+
+    # -- what can happen to a node -----------------------------------------------------------------
+
+    def node(self, name: str) -> Node:
+        return self._nodes[name]
+
+    def each(self, work: Callable[[Node], object]) -> None:
+        """Do something in all running nodes at the same time."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(work, [node for node in self._nodes.values() if node.leader or not node.folder.exists()]))
+
+    def crash(self, name: str) -> None:
+        """Pull the plug of a node."""
+        with self._locks[name]:
+            self.say(name, "crashes")
+            self._nodes[name].crash()
+
+    def start(self, name: str) -> None:
+        """Boot a node that is down; where it is cut off it stays so."""
+        with self._locks[name]:
+            self._nodes[name].boot()
+            if name in self._cut:
+                self.network.cut(self._nodes[name].machine)
+            self.say(name, "has booted")
+
+    def cut(self, name: str) -> None:
+        """Take out the network cable of a node; its fence device and its disks stay reachable."""
+        self._cut.add(name)
+        self.network.cut(self._nodes[name].machine)
+        self.say(name, "is cut off")
+
+    def mend(self, name: str) -> None:
+        """Put the cable in again."""
+        self._cut.discard(name)
+        with self._locks[name]:
+            if self._nodes[name].leader:
+                self.network.mend(self._nodes[name].machine)
+        self.say(name, "has its network again")
+
+    def freeze(self, name: str) -> None:
+        """Let no process of a node run."""
+        self.say(name, "hangs")
+        self._nodes[name].freeze()
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen node go on."""
+        self._nodes[name].thaw()
+
+    def standby(self, name: str) -> None:
+        """Move everything away from a node."""
+        self.say(name, "standby")
+        self.crm("node", "standby", name)
+
+    def online(self, name: str) -> None:
+        """Let a node in standby have resources again."""
+        self.crm("node", "online", name)
+        self.say(name, "no longer standby")
+
+    def _power(self, action: str, name: str) -> str:
+        """Do what a fence agent asks for; give the answer."""
+        if action == "list":
+            return " ".join(self.names)
+        if action == "monitor":
+            return "ok"
+        if name not in self._nodes:
+            return f"there is no {name}"
+        if action == "status":
+            return "on" if self._nodes[name].leader else "off"
+        if action in ("off", "reboot"):
+            with self._locks[name]:
+                self._nodes[name].crash()
+            self.say(name, "is fenced")
+        if action in ("on", "reboot"):
+            # As a real device: it answers when the power is off, and does not wait for the boot.
+            threading.Thread(target=self.start, args=(name,), daemon=True).start()
+        return "ok"
+
+    # -- what people and tests ask -----------------------------------------------------------------
+
+    def say(self, node: str, text: str) -> None:
+        """Note an event."""
+        self.events.append(Event(time.time(), node, text))
+
+    def some(self) -> Node:
+        """Give a node that runs and is not cut off."""
+        for name, node in self._nodes.items():
+            if node.leader and name not in self._cut:
+                return node
+        raise settings.LabError("no node is up")
+
+    def crm(self, *arguments: str, input: str | None = None, on: str = "", timeout: float = 60) -> str:
+        """Run crmsh; give what it said, warnings included. Raises settings.LabError when it fails.
+
+        on: the node; default one that runs. timeout: seconds.
+        """
+        node = self._nodes[on] if on else self.some()
+        done = node.run(["crm", *arguments], env={"HOME": "/root"}, input=input, timeout=timeout)
+        said = done.stdout + done.stderr
+        if done.returncode:
+            raise settings.LabError(f"crm {' '.join(arguments)} returned {done.returncode}:\n{said[-3000:]}")
+        return said
+
+    def status(self, on: str = "") -> Status:
+        """Ask crm_mon; an empty status where Pacemaker does not answer. on: the node to ask."""
+        try:
+            node = self._nodes[on] if on else self.some()
+            done = node.run(["crm_mon", "--one-shot", "--output-as=xml"], timeout=20)
+            return parse(done.stdout)
+        except (settings.LabError, subprocess.TimeoutExpired, ElementTree.ParseError, OSError):
+            return Status()
+
+    def wait(self, condition: Callable[[Status], object], timeout: float, what: str, on: str = "") -> float:
+        """Wait until the cluster's status satisfies a condition; give the seconds it took.
+
+        Raises settings.LabError with `what` and the last status after `timeout` seconds.
+        """
+        begin = time.monotonic()
+        last = Status()
+
+        def holds() -> object:
+            nonlocal last
+            last = self.status(on)
+            return condition(last)
+
+        until(holds, timeout, lambda: f"{what}; last seen: {last}", pause=0.3)
+        return time.monotonic() - begin
+
+    def idle(self, timeout: float = 300, on: str = "") -> float:
+        """Wait until Pacemaker has nothing left to do; give the seconds. timeout: seconds."""
+        begin = time.monotonic()
+        node = self._nodes[on] if on else self.some()
+        node.run(["crm_resource", "--wait", f"--timeout={timeout:g}s"], timeout=timeout + 10, check=True)
+        return time.monotonic() - begin
+
+    def client(self, source: str, given: dict[str, Any], timeout: float = 30) -> Any:
+        """Run a Python program in the nodes' network but outside of them, as a user of the cloud; give its answer.
+
+        source: it reads `given` as JSON from standard input and prints JSON. Raises settings.LabError.
+        """
+        command = ["nsenter", f"--net={self.network.path}", "--", sys.executable, "-I", "-c", source]
+        try:
+            done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise settings.LabError(f"the client got no answer in {timeout:g} s") from None
+        if done.returncode:
+            raise settings.LabError(f"the client failed: {done.stderr.strip()[-800:]}")
+        return json.loads(done.stdout)
+
+
+def parse(text: str) -> Status:
+    """Read what `crm_mon --output-as=xml` prints."""
+    root = ElementTree.fromstring(text)  # noqa: S314 - of our own node
+    nodes = {one.get("name", ""): _node_state(one) for one in root.iterfind("nodes/node")}
+    resources = []
+    for one in root.find("resources") or []:
+        for primitive in one.iter("resource"):
+            where = [node.get("name", "") for node in primitive.iterfind("node")]
+            resources.append(
+                Resource(
+                    primitive.get("id", ""),
+                    primitive.get("resource_agent", ""),
+                    primitive.get("role", ""),
+                    where[0] if where else "",
+                    primitive.get("failed") == "true",
+                    primitive.get("managed") == "true",
+                )
+            )
+    attributes = {
+        node.get("name", ""): {one.get("name", ""): one.get("value", "") for one in node.iterfind("attribute")}
+        for node in root.iterfind("node_attributes/node")
+    }
+    counts = {
+        (history.get("id", ""), node.get("name", "")): int(
+            history.get("fail-count", "0").replace("INFINITY", "1000000")
+        )
+        for node in root.iterfind("node_history/node")
+        for history in node.iterfind("resource_history")
+        if history.get("fail-count", "0") != "0"
+    }
+    failures = [
+        " ".join(f"{key}={one.get(key)}" for key in ("op_key", "node", "exitstatus", "exitreason") if one.get(key))
+        for one in root.iterfind("failures/failure")
+    ]
+    fencing = [
+        " ".join(f"{key}={one.get(key)}" for key in ("action", "target", "status", "exit-reason") if one.get(key))
+        for one in root.iterfind("fence_history/fence_event")
+    ]
+    current = root.find("summary/current_dc")
+    quorate = current is not None and current.get("with_quorum") == "true"
+    name = current.get("name", "") if current is not None else ""
+    return Status(quorate, name, nodes, resources, attributes, counts, failures, fencing)
+
+
+def _node_state(node: ElementTree.Element) -> str:
+    for state in ("unclean", "pending", "standby", "maintenance"):
+        if node.get(state) == "true":
+            return state
+    return "online" if node.get("online") == "true" else "offline"
