@@ -8,10 +8,8 @@ agent asks for it.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -25,7 +23,7 @@ from typing import Any
 from lab import controller, member, package, progress, settings
 from lab.fencing import PowerSwitch
 from lab.network import Network
-from lab.node import Node, until
+from lab.node import Node, claim, mount_overlay, remove, until
 
 STORAGE = "/srv/shared"  # the disks, as both nodes see them; `member.DATA` is where the active one mounts them
 FENCING = "/var/lib/fence_lab"
@@ -140,13 +138,11 @@ class Cluster:
     def boot(self, timeout: float = 120) -> None:
         """Boot all nodes at once and return when all are online in Pacemaker. timeout: seconds."""
         layers = member.layers()
-        settings.RUN.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=settings.CACHE))
+        self._folder = settings.RUN / self.network.name
+        claim(self._folder, self.keep, hostname="storage", network=self.network.name)
         try:
             deb = self.deb or package.build(self._folder)
-            shared = self._folder / "shared"
-            # cp keeps owners, which the nodes share: they have no user namespaces.
-            subprocess.run(["cp", "--archive", "--reflink=auto", str(member.seed(layers)), str(shared)], check=True)
+            mount_overlay([member.seed(layers)], self._folder)
             self.power = PowerSwitch(self._folder / "fencing", self._power)
             self.power.open()
             self.network.create()
@@ -158,7 +154,7 @@ class Cluster:
                     network=self.network,
                     address=f"{self.addresses[name]}/24",
                     files={"/etc/hosts": self._hosts(), "/etc/corosync/corosync.conf": self._corosync()},
-                    shares=[(shared, STORAGE), (self.power.folder, FENCING)],
+                    shares=[(self._folder / "root", STORAGE), (self.power.folder, FENCING)],
                 )
             with progress.step("booting the nodes"):
                 self.each(lambda node: node.boot(keep=self.keep))
@@ -174,8 +170,8 @@ class Cluster:
         self.power.close()
         for node in self._nodes.values():
             node.destroy()
+        remove(self._folder)
         self.network.remove()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _join(self, node: Node) -> None:
         node.run(["dpkg", "--install", PACKAGE], timeout=120, check=True)

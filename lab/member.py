@@ -41,6 +41,25 @@ UPDATE {schema}_api.cell_mappings SET transport_url = REPLACE(transport_url, '12
 DELETE FROM {schema}.services;
 """
 
+# A new cluster's first configuration. The first election needs not wait for nodes that may be slow (20 s), and a busy
+# host is no reason to start one service after the other.
+_CIB = """\
+<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
+  <configuration>
+    <crm_config>
+      <cluster_property_set id="cib-bootstrap-options">
+        <nvpair id="cib-bootstrap-options-dc-deadtime" name="dc-deadtime" value="3s"/>
+        <nvpair id="cib-bootstrap-options-load-threshold" name="load-threshold" value="800%"/>
+      </cluster_property_set>
+    </crm_config>
+    <nodes/>
+    <resources/>
+    <constraints/>
+  </configuration>
+  <status/>
+</cib>
+"""
+
 _MOVE = f"""\
 set -e
 mkdir -p {SEED} {DATA}
@@ -80,6 +99,7 @@ def _provision(target: Path, below: list[Path]) -> None:
         with progress.step("data to where it can be shared, addresses"):
             node.run(["/bin/sh", "-c", _MOVE], check=True)
             _configure(node)
+            node.run(["chown", "-R", "hacluster:haclient", "/var/lib/pacemaker/cib"], check=True)
         node.run(["systemctl", "disable", *_UNITS], check=True)
         # A package upgrade would start it beside Pacemaker's.
         node.run(["systemctl", "mask", "placement-api"])
@@ -112,6 +132,11 @@ def _configure(node: Node) -> None:
     broker.write_text(broker.read_text().replace("127.0.0.1:5672", "5672"))
     environment = etc / "rabbitmq/rabbitmq-env.conf"
     environment.write_text(f"{environment.read_text()}MNESIA_BASE={DATA}/rabbitmq\n")
+    cib = node.root / "var/lib/pacemaker/cib/cib.xml"
+    cib.write_text(_CIB)
+    cib.chmod(0o600)
+    # ocf:heartbeat:Filesystem asks for it; a container has no modules to load.
+    (node.root / "usr/sbin/modprobe").symlink_to("/bin/true")
     fence = node.root / "usr/sbin/fence_lab"
     fence.write_bytes(_FENCE_AGENT.read_bytes())
     fence.chmod(0o755)

@@ -153,7 +153,7 @@ class Node:
     def destroy(self) -> None:
         """Crash the node and remove every trace of it."""
         self.crash()
-        _remove(self.folder)
+        remove(self.folder)
         _alive.discard(self)
 
     # -- work --------------------------------------------------------------------------------------
@@ -270,24 +270,13 @@ class Node:
 
     def _prepare(self, keep: bool) -> None:
         """Write the record, mount the files, write what is this node's own."""
-        if any(":" in str(path) or "," in str(path) for path in [settings.CACHE, *self.layers]):
-            raise settings.LabError("the cache folder's name may hold neither ':' nor ','")
-        for name in ("upper", "work", "root"):
-            (self.folder / name).mkdir(parents=True)
-        owner = None if keep else _identity(os.getpid())
-        self._record = {"owner": owner, "hostname": self.hostname}
+        facts = {"hostname": self.hostname}
         if self.network is not None:
-            self._record["network"] = self.network.name
-        self._save()
+            facts["network"] = self.network.name
+        self._record = claim(self.folder, keep, **facts)
         if not keep:
             _alive.add(self)
-        lower = ":".join(str(path) for path in self.layers)
-        # volatile: fsync costs nothing. What a crash of the node (not of the host) may lose is the same.
-        subprocess.run(
-            ["mount", "-t", "overlay", self.machine, "-o",
-             f"volatile,lowerdir={lower},upperdir={self.upper},workdir={self.folder / 'work'}", str(self.root)],
-            check=True,
-        )  # fmt: skip
+        mount_overlay(self.layers, self.folder)
         own = {
             "/etc/hostname": f"{self.hostname}\n",
             # Without one systemd takes this for a first boot and enables every unit again.
@@ -361,7 +350,7 @@ class Node:
         self._save()
 
     def _save(self) -> None:
-        (self.folder / "record.json").write_text(json.dumps(self._record))
+        _write_record(self.folder, self._record)
 
     def _listen(self, notify: socket.socket, deadline: float) -> None:
         """Read nspawn's notifications until the node is up (sd_notify(3), `X_NSPAWN_LEADER_PID`)."""
@@ -381,6 +370,32 @@ class Node:
                 self._save()
             if message.get("READY") == "1":
                 return
+
+
+def claim(folder: Path, keep: bool, **facts: str) -> dict[str, Any]:
+    """Make a run folder with the record that `reap` goes by; give the record.
+
+    keep: what is there outlives this program. facts: put into the record (`hostname`, `network`).
+    """
+    for name in ("upper", "work", "root"):
+        (folder / name).mkdir(parents=True)
+    record: dict[str, Any] = {"owner": None if keep else _identity(os.getpid()), **facts}
+    _write_record(folder, record)
+    return record
+
+
+def mount_overlay(layers: Sequence[Path], folder: Path) -> None:
+    """Mount read-only layers, the uppermost first, on `root` of a run folder; what is written lands in `upper`."""
+    if any(":" in str(path) or "," in str(path) for path in [settings.CACHE, *layers]):
+        raise settings.LabError("the cache folder's name may hold neither ':' nor ','")
+    lower = ":".join(str(path) for path in layers)
+    # volatile: fsync costs nothing. What a crash of the node (not of the host) may lose is the same.
+    options = f"volatile,lowerdir={lower},upperdir={folder / 'upper'},workdir={folder / 'work'}"
+    subprocess.run(["mount", "-t", "overlay", folder.name, "-o", options, str(folder / "root")], check=True)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    (folder / "record.json").write_text(json.dumps(record))
 
 
 _alive: set[Node] = set()
@@ -453,12 +468,12 @@ def reap(kept: bool = False, living: bool = False, names: Sequence[str] = ()) ->
             # A folder without a record may be a node that another program is making this very moment.
             fresh = not record and time.time() - folder.stat().st_mtime < 10
             if kept if owner is None and record else living or not (_lives(owner) or fresh):
-                _remove(folder, record)
+                remove(folder, record)
                 removed.append(folder.name)
     return removed
 
 
-def _remove(folder: Path, record: dict[str, Any] | None = None) -> None:
+def remove(folder: Path, record: dict[str, Any] | None = None) -> None:
     """Remove processes, mount, cgroups and files of one node."""
     record = records().get(folder, {}) if record is None else record
     for name in ("leader", "nspawn"):
