@@ -18,9 +18,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lab import controller, member, package, progress, settings
+from lab import cloud, controller, member, package, progress, settings
 from lab.fencing import PowerSwitch
 from lab.network import Network
 from lab.node import Node, claim, mount_overlay, remove, until
@@ -28,6 +27,8 @@ from lab.node import Node, claim, mount_overlay, remove, until
 STORAGE = "/srv/shared"  # the disks, as both nodes see them; `member.DATA` is where the active one mounts them
 FENCING = "/var/lib/fence_lab"
 PACKAGE = "/opt/agents.deb"
+EXAMPLES = package.PROJECT / "crm-examples"
+EXAMPLE = ("fencing-lab.crm", "storage-shared.crm", "active-passive.crm")
 
 _COROSYNC = """\
 totem {{
@@ -245,6 +246,21 @@ class Cluster:
         self.crm("node", "online", name)
         self.say(name, "no longer standby")
 
+    def repair(self) -> None:
+        """Bring every node back: booted, thawed, with its network, not in standby; failures are forgotten."""
+        for name, node in self._nodes.items():
+            with self._locks[name]:
+                if not node.leader:
+                    self.start(name)
+            self.thaw(name)
+            if name in self._cut:
+                self.mend(name)
+        self.wait(lambda status: "offline" not in status.nodes.values() and status.nodes, 120, "all nodes are members")
+        for name, state in self.status().nodes.items():
+            if state == "standby":
+                self.online(name)
+        self.crm("resource", "cleanup")
+
     def _power(self, action: str, name: str) -> str:
         """Do what a fence agent asks for; give the answer."""
         if action == "list":
@@ -321,19 +337,49 @@ class Cluster:
         node.run(["crm_resource", "--wait", f"--timeout={timeout:g}s"], timeout=timeout + 10, check=True)
         return time.monotonic() - begin
 
-    def client(self, source: str, given: dict[str, Any], timeout: float = 30) -> Any:
-        """Run a Python program in the nodes' network but outside of them, as a user of the cloud; give its answer.
+    def use(self, *steps: str, timeout: float = 120) -> dict[str, str]:
+        """Use the cloud through the virtual address, from outside of the nodes; give what came of each step.
 
-        source: it reads `given` as JSON from standard input and prints JSON. Raises settings.LabError.
+        steps: `token`, then `image`, `server`. timeout: seconds. Raises settings.LabError where one fails.
         """
-        command = ["nsenter", f"--net={self.network.path}", "--", sys.executable, "-I", "-c", source]
+        wanted = steps or ("token", "image", "server")
+        given = {"address": member.VIP, "password": self._password(), "do": wanted}
+        command = ["nsenter", f"--net={self.network.path}", "--", sys.executable, "-I", cloud.__file__]
         try:
             done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise settings.LabError(f"the client got no answer in {timeout:g} s") from None
+            raise settings.LabError(f"no answer from the cloud in {timeout:g} s") from None
         if done.returncode:
-            raise settings.LabError(f"the client failed: {done.stderr.strip()[-800:]}")
-        return json.loads(done.stdout)
+            raise settings.LabError(f"the cloud does not work: {done.stderr.strip()[-800:]}")
+        answers: dict[str, str] = json.loads(done.stdout)
+        return answers
+
+    def _password(self) -> str:
+        return controller.passwords(next(iter(self._nodes.values()))).keystone["admin"]
+
+    def served(self, timeout: float) -> float:
+        """Wait until a token can be had through the virtual address; give the seconds. timeout: seconds."""
+        begin = time.monotonic()
+        said = ""
+
+        def holds() -> bool:
+            nonlocal said
+            try:
+                self.use("token", timeout=10)
+            except settings.LabError as error:
+                said = str(error)
+                return False
+            return True
+
+        until(holds, timeout, lambda: f"a token through {member.VIP}; {said}", pause=0.3)
+        return time.monotonic() - begin
+
+    def load(self, *examples: str) -> str:
+        """Load files of crm-examples together, as their heads say; give what crmsh said."""
+        text = "".join((EXAMPLES / name).read_text() for name in examples)
+        node = self.some()
+        node.path("/root/controller.crm").write_text(text)
+        return self.crm("configure", "load", "update", "/root/controller.crm", on=node.hostname, timeout=120)
 
 
 def parse(text: str) -> Status:

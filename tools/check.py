@@ -82,13 +82,13 @@ def unit(version: str) -> tuple[bool | None, str]:
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if version == own:
         python = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
-        return run(*python, "-m", "pytest", "-q", "tests", "--ignore=tests/services"), "with coverage"
+        return run(*python, "-m", "pytest", "-q", "tests", "--ignore=tests/services", "--ignore=tests/cluster"), "with coverage"
     path = interpreter(version)
     if not path:
         return None, f"no python{version} in PATH; install that interpreter to include it"
     folder = ROOT / f".venv-{version}"
     prepare.make_environment(path, folder)
-    return run(folder / "bin/python", "-m", "pytest", "-q", "tests", "--ignore=tests/services"), ""
+    return run(folder / "bin/python", "-m", "pytest", "-q", "tests", "--ignore=tests/services", "--ignore=tests/cluster"), ""
 
 
 def services() -> tuple[bool | None, str]:

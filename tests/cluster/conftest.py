@@ -1,0 +1,73 @@
+"""What the cluster tests get: a booted cluster of two nodes that runs crm-examples/active-passive.crm.
+
+One cluster serves the whole session. Every test finds it whole (both nodes online, everything started, no failure
+remembered) and may leave it otherwise: the next test's fixture mends it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.watch import Daemons, Story
+from lab import settings
+from lab.cluster import EXAMPLE, Cluster, Status
+from lab.node import orderly_exit
+
+LONG = 400.0  # seconds: that a busy machine is slow is no failure
+
+
+def whole(status: Status) -> bool:
+    """Tell whether both nodes are online and everything runs."""
+    return len(status.online()) == len(status.nodes) > 1 and bool(status.resources) and not status.stopped()
+
+
+@pytest.fixture(scope="session")
+def booted() -> Iterator[Cluster]:
+    missing = settings.missing()
+    if missing:
+        pytest.skip("; ".join(missing))
+    with orderly_exit(), Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def loaded(booted: Cluster) -> tuple[str, float]:
+    """Load the example; give what crmsh said to it, and the seconds until everything ran."""
+    said = booted.load(*EXAMPLE)
+    return said, booted.wait(whole, LONG, "everything runs after a cold start")
+
+
+@pytest.fixture
+def cluster(booted: Cluster, loaded: tuple[str, float]) -> Cluster:
+    """Give the whole cluster: what an earlier test has left behind is mended."""
+    booted.power.silent = False
+    booted.repair()
+    booted.wait(whole, LONG, "everything runs before the test")
+    booted.idle()
+    return booted
+
+
+@pytest.fixture
+def daemons(cluster: Cluster) -> Daemons:
+    return Daemons(cluster)
+
+
+@pytest.fixture
+def story(request: pytest.FixtureRequest, booted: Cluster) -> Iterator[Story]:
+    """Note when what happened; the seconds stand in the test's output and in the report."""
+    told = Story(booted, request.node.name)
+    yield told
+    told.end()
+    _stories.append(told)
+
+
+_stories: list[Story] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("seconds of each phase")
+    for told in _stories:
+        phases = ", ".join(f"{text} {seconds:.1f}" for text, seconds in told.phases)
+        terminalreporter.write_line(f"{told.name}: {phases or '-'} (in all {told.seconds:.0f})")

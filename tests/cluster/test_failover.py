@@ -1,0 +1,134 @@
+"""What happens to whole nodes: crash, standby, a cut network, a fence device that does not answer, an orderly end."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.conftest import LONG, whole
+from cluster.watch import Daemons, Story
+from lab.cluster import Cluster, Status
+from lab.node import until
+
+
+def other(cluster: Cluster, name: str) -> str:
+    return next(one for one in cluster.names if one != name)
+
+
+def active(cluster: Cluster) -> str:
+    """Give the node that has the virtual address."""
+    name = cluster.status().where("p_ip")
+    assert name
+    return name
+
+
+def moved(status: Status, node: str) -> bool:
+    """Tell whether all that exists once runs on that node."""
+    once = [one.name for one in status.resources if one.name.startswith("p_") and one.name != "p_ping"]
+    return bool(once) and all(status.where(name) == node for name in once)
+
+
+def happened(cluster: Cluster, since: float, text: str) -> list[str]:
+    """Give the nodes to which that happened. since: seconds since the epoch."""
+    return [event.node for event in cluster.events if event.when > since and event.text == text]
+
+
+def watch_the_move(cluster: Cluster, story: Story, source: str, target: str) -> None:
+    """Note the phases of a failover, as the surviving node sees them, until the cloud serves again."""
+    cluster.wait(lambda status: status.nodes.get(source) != "online", LONG, f"{source} is lost", on=target)
+    story.phase("lost")
+    until(lambda: source in happened(cluster, story.since, "is fenced"), LONG, f"{source} is fenced")
+    story.phase("fenced")
+    cluster.wait(lambda status: status.where("p_ip") == target, LONG, "the address has moved", on=target)
+    story.phase("data and address moved")
+    cluster.served(LONG)
+    story.phase("tokens again")
+    cluster.wait(lambda status: moved(status, target), LONG, "everything has moved", on=target)
+    story.phase("everything moved")
+
+
+def test_a_crashed_node_is_fenced_and_the_other_serves(cluster: Cluster, daemons: Daemons, story: Story) -> None:
+    source = active(cluster)
+    target = other(cluster, source)
+    story.begin()
+    cluster.crash(source)
+    watch_the_move(cluster, story, source, target)
+    # The node that comes back moves nothing.
+    settled = daemons.all(cluster.status(target))
+    cluster.wait(whole, LONG, f"{source} is back", on=target)
+    story.phase("the node is back")
+    cluster.idle(on=target)
+    assert daemons.all() == settled
+    answers = cluster.use()
+    assert answers["image"] == "active"
+    assert answers["server"].startswith("ERROR: No valid host"), answers
+
+
+def test_standby_moves_everything_and_the_way_back_nothing(cluster: Cluster, daemons: Daemons, story: Story) -> None:
+    source = active(cluster)
+    target = other(cluster, source)
+    story.begin()
+    cluster.standby(source)
+    cluster.wait(lambda status: moved(status, target), LONG, "everything has moved")
+    story.phase("moved")
+    cluster.served(LONG)
+    story.phase("tokens again")
+    settled = daemons.all()
+    cluster.online(source)
+    cluster.wait(whole, LONG, "both nodes are online")
+    cluster.idle()
+    assert daemons.all() == settled
+    assert not cluster.status().fail_counts
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_cut_network_costs_the_node_without_the_resources(
+    cluster: Cluster, daemons: Daemons, story: Story, turn: int
+) -> None:
+    serving = active(cluster)
+    loser = other(cluster, serving)
+    before = daemons.all()
+    # On either side in turn: which end of the cable is pulled must not matter.
+    story.begin()
+    cluster.cut(loser if turn % 2 else serving)
+    until(lambda: happened(cluster, story.since, "is fenced"), LONG, "one node is fenced")
+    story.phase("fenced")
+    # It boots, is still cut off, and must not shoot back.
+    until(lambda: loser in happened(cluster, story.since, "has booted"), LONG, f"{loser} has booted")
+    story.phase("booted, still cut off")
+    cluster.wait(lambda status: status.quorate, LONG, f"{serving} has quorum", on=serving)
+    mounted = cluster.node(loser).run(["findmnt", "/srv/openstack"]).returncode == 0
+    assert not mounted, f"{loser} has the data mounted, beside {serving}"
+    cluster.mend(loser if turn % 2 else serving)
+    cluster.wait(whole, LONG, "both nodes are online again", on=serving)
+    story.phase("whole")
+    assert happened(cluster, story.since, "is fenced") == [loser]
+    assert active(cluster) == serving
+    assert daemons.all() == before
+
+
+def test_a_dead_fence_device_blocks_recovery_and_is_shown(cluster: Cluster, story: Story) -> None:
+    source = active(cluster)
+    target = other(cluster, source)
+    story.begin()
+    cluster.power.silent = True
+    cluster.crash(source)
+    cluster.wait(
+        lambda status: any("status=failed" in event for event in status.fencing), LONG, "fencing fails", on=target
+    )
+    story.phase("fencing has failed")
+    status = cluster.status(target)
+    assert status.nodes[source] == "unclean"
+    # Taken over before it is known that the other is off, the data would be lost.
+    assert status.where("p_fs") != target
+    cluster.power.silent = False
+    cluster.wait(lambda status: moved(status, target), LONG, "everything has moved", on=target)
+    story.phase("device mended, everything moved")
+    cluster.served(LONG)
+
+
+def test_a_frozen_node_is_fenced(cluster: Cluster, story: Story) -> None:
+    source = active(cluster)
+    target = other(cluster, source)
+    story.begin()
+    cluster.freeze(source)
+    watch_the_move(cluster, story, source, target)

@@ -1,0 +1,76 @@
+"""What the cluster tests look at: daemons and when they were started, and the phases of what happens."""
+
+from __future__ import annotations
+
+import time
+
+from services.processes import Processes
+
+from lab.cluster import Cluster, Status
+from lab.node import Node
+
+Identity = tuple[str, int, int]
+
+
+class Daemons:
+    """The main processes of the resources, wherever they run."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def pid(self, node: Node, resource: str, agent: str) -> int:
+        """Give the number of a resource's main process in its node; 0 where it has none."""
+        if agent.startswith("systemd:"):
+            unit = agent.partition(":")[2]
+            return int(node.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout or 0)
+        pid_file = node.path(f"/run/resource-agents/{resource}.pid")
+        try:
+            return int(pid_file.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def all(self, status: Status | None = None) -> dict[str, Identity]:
+        """Give node, number and start time (clock ticks) of the main process of every resource that has one."""
+        found = {}
+        for one in (status or self.cluster.status()).resources:
+            if one.node and one.agent.startswith(("systemd:", "ocf:openstack:")):
+                node = self.cluster.node(one.node)
+                pid = self.pid(node, one.name, one.agent)
+                process = Processes(node).get(pid) if pid else None
+                found[one.name] = (one.node, pid, process.started if process else 0)
+        return found
+
+    def family(self, resource: str) -> tuple[Processes, list[int]]:
+        """Give the processes of a running resource, the main one first, and how to signal them."""
+        node, pid, _ = self.all()[resource]
+        processes = Processes(self.cluster.node(node))
+        return processes, processes.family(pid)
+
+
+class Story:
+    """Seconds of each phase of a test, from the moment that something is done to the cluster."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.phases: list[tuple[str, float]] = []
+        self.begun = time.time()
+        self.ended = 0.0
+        #: seconds since the epoch: when the phases began to count
+        self.since = self.begun
+
+    def begin(self) -> None:
+        """Count from now."""
+        self.since = time.time()
+
+    def phase(self, text: str) -> None:
+        """Say what has just been reached."""
+        self.phases.append((text, time.time() - self.since))
+        self.cluster.say("", text)
+
+    def end(self) -> None:
+        self.ended = time.time()
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended or time.time()) - self.begun
