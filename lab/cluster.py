@@ -121,11 +121,11 @@ class Cluster:
         self.network = Network("lab" + uuid.uuid4().hex[:6])
         self.addresses = {name: f"192.0.2.{number}" for number, name in enumerate(self.names, 11)}
         self.events: list[Event] = []
-        self.power = PowerSwitch(Path(), self._power)
         self._nodes: dict[str, Node] = {}
         self._locks = {name: threading.RLock() for name in self.names}
         self._cut: set[str] = set()
-        self._folder = Path()
+        self._folder = settings.RUN / self.network.name
+        self.power = PowerSwitch(self._folder / "fencing", self._power)
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -139,12 +139,10 @@ class Cluster:
     def boot(self, timeout: float = 120) -> None:
         """Boot all nodes at once and return when all are online in Pacemaker. timeout: seconds."""
         layers = member.layers()
-        self._folder = settings.RUN / self.network.name
         claim(self._folder, self.keep, hostname="storage", network=self.network.name)
         try:
             deb = self.deb or package.build(self._folder)
             mount_overlay([member.seed(layers)], self._folder)
-            self.power = PowerSwitch(self._folder / "fencing", self._power)
             self.power.open()
             self.network.create()
             for name in self.names:
@@ -343,7 +341,7 @@ class Cluster:
         steps: `token`, then `image`, `server`. timeout: seconds. Raises settings.LabError where one fails.
         """
         wanted = steps or ("token", "image", "server")
-        given = {"address": member.VIP, "password": self._password(), "do": wanted}
+        given = {"address": member.VIP, "password": self.administrators_password(), "do": wanted}
         command = ["nsenter", f"--net={self.network.path}", "--", sys.executable, "-I", cloud.__file__]
         try:
             done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=timeout)
@@ -354,7 +352,7 @@ class Cluster:
         answers: dict[str, str] = json.loads(done.stdout)
         return answers
 
-    def _password(self) -> str:
+    def administrators_password(self) -> str:
         return controller.passwords(next(iter(self._nodes.values()))).keystone["admin"]
 
     def served(self, timeout: float) -> float:

@@ -21,31 +21,37 @@ class PowerSwitch:
         self.perform = perform
         #: a device that takes questions and does not answer, for as long as this is set
         self.silent = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket: socket.socket | None = None
 
     def open(self) -> None:
+        """Begin to answer."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._socket.bind(str(self.folder / "socket"))
         self._socket.listen(8)
-        threading.Thread(target=self._serve, name="power switch", daemon=True).start()
+        threading.Thread(target=self._serve, args=(self._socket,), name="power switch", daemon=True).start()
 
     def close(self) -> None:
+        """Answer no more; what was never opened is fine."""
+        if self._socket is None:
+            return
         # Wakes the thread that waits in accept; to close alone would not.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _serve(self) -> None:
+    def _serve(self, listening: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._socket.accept()
+                connection, _ = listening.accept()
             except OSError:
                 return
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            words = connection.makefile().readline().split()
+            with connection.makefile() as lines:
+                words = lines.readline().split()
             if self.silent:
                 # Until the agent gives up and closes its end.
                 connection.recv(1)

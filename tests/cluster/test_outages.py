@@ -1,0 +1,88 @@
+"""A database, broker or Keystone that cannot be reached: no healthy daemon is restarted, and the culprit is named."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+
+import pytest
+from services import faults
+from services.processes import Processes
+
+from cluster.conftest import LONG
+from cluster.watch import Daemons, Story
+from lab.cluster import Cluster
+from lab.member import VIP
+
+DROPPED = 120.0  # seconds
+FROZEN = 45.0
+CULPRITS = {
+    "mariadb": (3306, "MariaDB", ("p_keystone", "p_glance-api", "p_placement-api", "p_nova-api")),
+    "rabbitmq": (5672, "RabbitMQ", ("p_nova-conductor", "p_nova-scheduler")),
+    "keystone": (5000, "Keystone", ("p_glance-api", "p_placement-api", "p_nova-api")),
+}
+
+
+def dropped(cluster: Cluster, node: str, port: int) -> AbstractContextManager[None]:
+    """Drop the packets to a port of the virtual address, as a network between would; loopback stays."""
+    rules = f"ip daddr {VIP} tcp dport {port} drop; ip saddr {VIP} tcp sport {port} drop;"
+    return faults.filtered(cluster.node(node), f"type filter hook input priority 0; {rules}")
+
+
+def hold(cluster: Cluster, story: Story, culprit: str, resources: tuple[str, ...], seconds: float) -> None:
+    """Wait until everybody concerned names the culprit, and until the outage has lasted that long."""
+    end = time.monotonic() + seconds
+    node = cluster.status().where("p_ip")
+    names = [f"degraded-{resource}" for resource in resources]
+    cluster.wait(
+        lambda status: all(culprit in status.attributes.get(node, {}).get(name, "") for name in names),
+        LONG,
+        f"{culprit} is named by {names}",
+    )
+    story.phase(f"{culprit} named by all")
+    cluster.wait(lambda _: time.monotonic() > end, LONG, "the outage has lasted")
+
+
+def settled(cluster: Cluster, story: Story, failed: str = "") -> None:
+    """Wait until nobody says degraded any more, without help; nothing but ``failed`` has failed meanwhile."""
+    cluster.wait(
+        lambda status: not any(name.startswith("degraded-") for of in status.attributes.values() for name in of),
+        LONG,
+        "no attribute is left",
+    )
+    story.phase("attributes gone")
+    assert {resource for resource, _ in cluster.status().fail_counts} <= {failed}
+
+
+@pytest.mark.parametrize("name", sorted(CULPRITS))
+def test_dropped_packets_restart_nobody(cluster: Cluster, daemons: Daemons, story: Story, name: str) -> None:
+    port, culprit, resources = CULPRITS[name]
+    before = daemons.all()
+    story.begin()
+    with dropped(cluster, before["p_keystone"][0], port):
+        hold(cluster, story, culprit, resources, DROPPED)
+    story.phase("mended")
+    settled(cluster, story)
+    assert daemons.all() == before
+
+
+@pytest.mark.parametrize("name", sorted(CULPRITS))
+def test_a_frozen_server_restarts_nobody_else(cluster: Cluster, daemons: Daemons, story: Story, name: str) -> None:
+    before = daemons.all()
+    resource = f"p_{name}"
+    node, pid, _ = before[resource]
+    processes = Processes(cluster.node(node))
+    story.begin()
+    end = time.monotonic() + FROZEN
+    with faults.frozen(processes, *processes.family(pid)):
+        cluster.wait(lambda _: time.monotonic() > end, LONG, "it has been frozen")
+    story.phase("thawed")
+    unharmed = dict(before)
+    if name == "keystone":
+        # Frozen processes are a proof of death: its own agent has started it anew.
+        unharmed.pop(resource)
+        cluster.wait(lambda status: status.where(resource) == node, LONG, "Keystone runs")
+    cluster.served(LONG)
+    settled(cluster, story, resource if name == "keystone" else "")
+    after = daemons.all()
+    assert {name: after[name] for name in unharmed} == unharmed
