@@ -5,13 +5,16 @@ OCF_ROOT ?= /usr/lib/ocf
 AGENTS = $(notdir $(wildcard agents/*))
 VENV = .venv/bin/python
 
-.PHONY: help prepare demo tour check check-style check-unit check-services bench deb lab-down install install-files \
+.PHONY: help prepare demo tour demo-down check check-style check-unit check-services \
+	check-cluster bench deb lab-down install install-files \
 	uninstall golden clean
 
 help:
-	@echo "make demo            the agents drive real OpenStack services through start, faults and stop"
+	@echo "make demo            a cluster of two nodes loses the active one and serves on (KEEP=1: it stays, to play with)"
+	@echo "make demo-down       remove every trace of it"
+	@echo "make tour            the agents drive real OpenStack services through start, faults and stop"
 	@echo "make check           all tests; what cannot run here is left out, and the summary says why"
-	@echo "make check-unit      the tests that need neither root nor services (also: check-style, check-services)"
+	@echo "make check-unit      the tests that need neither root nor services (also: check-style, check-services, check-cluster)"
 	@echo "make bench           what each call costs"
 	@echo "make deb             the Debian package, to build/ (as root; the tools are not installed on the host)"
 	@echo "make lab-down        remove what an interrupted run has left behind"
@@ -21,7 +24,12 @@ help:
 prepare:
 	@$(PYTHON) tools/prepare.py
 
-demo: tour
+demo: prepare
+	@$(VENV) -m tools.cluster_demo
+
+# Also what demo has left running with KEEP=1.
+demo-down lab-down:
+	@$(PYTHON) -m lab down
 
 tour: prepare
 	@$(VENV) -m tools.tour
@@ -29,7 +37,7 @@ tour: prepare
 check: prepare
 	@$(VENV) -m tools.check
 
-check-style check-unit check-services: prepare
+check-style check-unit check-services check-cluster: prepare
 	@$(VENV) -m tools.check $(subst check-,,$@)
 
 bench: prepare
@@ -42,9 +50,6 @@ golden:
 # The Debian package, to build/: built in a chroot that has what dpkg-buildpackage needs.
 deb: prepare
 	@$(VENV) -m lab package build
-
-lab-down:
-	@$(PYTHON) -m lab down
 
 install: install-files
 	# A compiled library is what makes a call cheap. The path inside is the one after installation.

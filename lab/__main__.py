@@ -19,7 +19,8 @@ def main() -> int:
     deb.add_argument("folder", type=Path, help="where to put it")
     up = commands.add_parser("up", help="boot a controller that stays until `down`")
     up.add_argument("--bind", action="append", default=[], metavar="HOST:NODE", help="show a host folder in the node")
-    commands.add_parser("shell", help="a shell in the controller that `up` booted")
+    shell = commands.add_parser("shell", help="a shell in the controller that `up` booted, or in a cluster's node")
+    shell.add_argument("node", nargs="?", default="", help="its name, as `status` shows it; default the newest")
     run = commands.add_parser("run", help="one command in that controller")
     run.add_argument("--user", help="whom to run as; default root")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -59,10 +60,10 @@ def _up(given: argparse.Namespace) -> int:
     return 0
 
 
-def _shell(_: argparse.Namespace) -> int:
+def _shell(given: argparse.Namespace) -> int:
     env = {"TERM": os.environ.get("TERM", "dumb"), "HOME": "/root", "LANG": "C.UTF-8"}
     # In this program's session: a shell needs its terminal.
-    return _kept().popen(["/bin/bash", "-l"], env, start_new_session=False).wait()
+    return _kept(given.node).popen(["/bin/bash", "-l"], env, start_new_session=False).wait()
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -70,10 +71,14 @@ def _run(given: argparse.Namespace) -> int:
     return _kept().popen(argv, user=given.user, start_new_session=False).wait()
 
 
-def _kept() -> node.Node:
-    kept = [folder for folder, record in node.records().items() if record and record["owner"] is None]
+def _kept(name: str = "") -> node.Node:
+    kept = [
+        folder
+        for folder, record in node.records().items()
+        if record and record["owner"] is None and "leader" in record and name in ("", folder.name, record["hostname"])
+    ]
     if not kept:
-        raise settings.LabError("no controller is up; run: python3 -m lab up")
+        raise settings.LabError("no such node is up; run: python3 -m lab status, or python3 -m lab up")
     return node.attach(max(kept, key=lambda folder: folder.stat().st_ctime))
 
 

@@ -124,6 +124,7 @@ class Cluster:
         self._nodes: dict[str, Node] = {}
         self._locks = {name: threading.RLock() for name in self.names}
         self._cut: set[str] = set()
+        self._frozen: set[str] = set()
         self._folder = settings.RUN / self.network.name
         self.power = PowerSwitch(self._folder / "fencing", self._power)
 
@@ -228,11 +229,13 @@ class Cluster:
     def freeze(self, name: str) -> None:
         """Let no process of a node run."""
         self.say(name, "hangs")
+        self._frozen.add(name)
         self._nodes[name].freeze()
 
     def thaw(self, name: str) -> None:
         """Let a frozen node go on."""
         self._nodes[name].thaw()
+        self._frozen.discard(name)
 
     def standby(self, name: str) -> None:
         """Move everything away from a node."""
@@ -272,6 +275,7 @@ class Cluster:
         if action in ("off", "reboot"):
             with self._locks[name]:
                 self._nodes[name].crash()
+                self._frozen.discard(name)
             self.say(name, "is fenced")
         if action in ("on", "reboot"):
             # As a real device: it answers when the power is off, and does not wait for the boot.
@@ -284,11 +288,15 @@ class Cluster:
         """Note an event."""
         self.events.append(Event(time.time(), node, text))
 
+    def awake(self) -> list[str]:
+        """Give the names of the nodes that run, those that are cut off last."""
+        running = [name for name, node in self._nodes.items() if node.leader and name not in self._frozen]
+        return sorted(running, key=lambda name: name in self._cut)
+
     def some(self) -> Node:
-        """Give a node that runs and is not cut off."""
-        for name, node in self._nodes.items():
-            if node.leader and name not in self._cut:
-                return node
+        """Give a node that runs, one that is not cut off if there is one."""
+        for name in self.awake():
+            return self._nodes[name]
         raise settings.LabError("no node is up")
 
     def crm(self, *arguments: str, input: str | None = None, on: str = "", timeout: float = 60) -> str:

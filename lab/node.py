@@ -375,11 +375,13 @@ class Node:
 def claim(folder: Path, keep: bool, **facts: str) -> dict[str, Any]:
     """Make a run folder with the record that `reap` goes by; give the record.
 
-    keep: what is there outlives this program. facts: put into the record (`hostname`, `network`).
+    keep: what is there outlives this program as it is now; where it goes on (a cluster's power switch), removing
+    the folder ends it. facts: put into the record (`hostname`, `network`).
     """
     for name in ("upper", "work", "root"):
         (folder / name).mkdir(parents=True)
-    record: dict[str, Any] = {"owner": None if keep else _identity(os.getpid()), **facts}
+    own = _identity(os.getpid())
+    record: dict[str, Any] = {"owner": None, "program": own, **facts} if keep else {"owner": own, **facts}
     _write_record(folder, record)
     return record
 
@@ -476,8 +478,8 @@ def reap(kept: bool = False, living: bool = False, names: Sequence[str] = ()) ->
 def remove(folder: Path, record: dict[str, Any] | None = None) -> None:
     """Remove processes, mount, cgroups and files of one node."""
     record = records().get(folder, {}) if record is None else record
-    for name in ("leader", "nspawn"):
-        if _lives(record.get(name)):
+    for name in ("leader", "nspawn", "program"):
+        if _lives(record.get(name)) and record[name][0] != os.getpid():
             os.kill(record[name][0], signal.SIGKILL)
     for cgroup in map(Path, record.get("own_cgroups", [])):
         _remove_cgroup(cgroup)

@@ -1,7 +1,7 @@
 """All tests, in groups, with a summary that names what was left out and how to get it.
 
-``python -m tools.check [style|unit|services …]``; without a name all groups. Exit code 1 when a test failed, and,
-where ``CI`` is set, also when something was left out that this machine must be able to run.
+``python -m tools.check [style|unit|services|cluster …]``; without a name all groups. Exit code 1 when a test failed,
+and, where ``CI`` is set, also when something was left out that this machine must be able to run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tools import prepare
 ROOT = prepare.ROOT
 COVERAGE_GOAL = 90  # percent of the library's branches and lines, unit and service tests together
 PYTHONS = ("3.9", "3.11", "3.13")
-GROUPS = ("style", "unit", "services")
+GROUPS = ("style", "unit", "services", "cluster")
+WITHOUT_LAB = ("tests", "--ignore=tests/services", "--ignore=tests/cluster")
 
 
 @dataclass
@@ -82,13 +83,13 @@ def unit(version: str) -> tuple[bool | None, str]:
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if version == own:
         python = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
-        return run(*python, "-m", "pytest", "-q", "tests", "--ignore=tests/services", "--ignore=tests/cluster"), "with coverage"
+        return run(*python, "-m", "pytest", "-q", *WITHOUT_LAB), "with coverage"
     path = interpreter(version)
     if not path:
         return None, f"no python{version} in PATH; install that interpreter to include it"
     folder = ROOT / f".venv-{version}"
     prepare.make_environment(path, folder)
-    return run(folder / "bin/python", "-m", "pytest", "-q", "tests", "--ignore=tests/services", "--ignore=tests/cluster"), ""
+    return run(folder / "bin/python", "-m", "pytest", "-q", *WITHOUT_LAB), ""
 
 
 def services() -> tuple[bool | None, str]:
@@ -100,6 +101,15 @@ def services() -> tuple[bool | None, str]:
     ok = run(sys.executable, "-m", "pytest", "-q", "tests/services")
     without = eras.ocata_missing()
     return ok, f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
+
+
+def cluster() -> tuple[bool | None, str]:
+    from lab import settings
+
+    missing = settings.missing()
+    if missing:
+        return None, "; ".join(missing)
+    return run(sys.executable, "-m", "pytest", "-q", "tests/cluster"), "timelines: build/cluster-tests.html"
 
 
 def coverage() -> tuple[bool | None, str]:
@@ -125,6 +135,8 @@ def main(groups: Iterable[str]) -> int:
             report.add(f"unit, Python {version}", lambda version=version: unit(version))
     if "services" in wanted:
         report.add("services", services)
+    if "cluster" in wanted:
+        report.add("cluster", cluster)
     if {"unit", "services"} <= set(wanted):
         report.add("coverage", coverage)
     report.print()

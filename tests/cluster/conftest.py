@@ -6,7 +6,8 @@ remembered) and may leave it otherwise: the next test's fixture mends it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,11 @@ from cluster.watch import Daemons, Story
 from lab import settings
 from lab.cluster import EXAMPLE, Cluster, Status
 from lab.node import orderly_exit
+from lab.report import Chapter, write
+from lab.timeline import Timeline
 
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "build" / "cluster-tests.html"
 LONG = 400.0  # seconds: that a busy machine is slow is no failure
 
 
@@ -29,7 +34,12 @@ def booted() -> Iterator[Cluster]:
     if missing:
         pytest.skip("; ".join(missing))
     with orderly_exit(), Cluster() as cluster:
+        timeline = Timeline(cluster)
+        timeline.start()
         yield cluster
+        timeline.stop()
+        chapters = [Chapter(told.name, told.begun, told.ended, told.phases, told.outcome) for told in _stories]
+        write(REPORT, "Cluster tests", chapters, timeline.samples, cluster.events)
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +69,17 @@ def story(request: pytest.FixtureRequest, booted: Cluster) -> Iterator[Story]:
     """Note when what happened; the seconds stand in the test's output and in the report."""
     told = Story(booted, request.node.name)
     yield told
-    told.end()
+    told.end("passed" if getattr(request.node, "passed", False) else "FAILED")
     _stories.append(told)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the story know how its test ended."""
+    report = yield
+    if report.when == "call":
+        item.passed = report.passed  # type: ignore[attr-defined]
+    return report
 
 
 _stories: list[Story] = []
@@ -71,3 +90,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for told in _stories:
         phases = ", ".join(f"{text} {seconds:.1f}" for text, seconds in told.phases)
         terminalreporter.write_line(f"{told.name}: {phases or '-'} (in all {told.seconds:.0f})")
+    if _stories:
+        terminalreporter.write_line(f"timelines: {REPORT}")

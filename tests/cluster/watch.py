@@ -56,6 +56,7 @@ class Story:
         self.phases: list[tuple[str, float]] = []
         self.begun = time.time()
         self.ended = 0.0
+        self.outcome = ""
         #: seconds since the epoch: when the phases began to count
         self.since = self.begun
 
@@ -68,8 +69,10 @@ class Story:
         self.phases.append((text, time.time() - self.since))
         self.cluster.say("", text)
 
-    def end(self) -> None:
+    def end(self, outcome: str) -> None:
+        """The test is over."""
         self.ended = time.time()
+        self.outcome = outcome
 
     @property
     def seconds(self) -> float:
