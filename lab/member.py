@@ -11,6 +11,7 @@ from pathlib import Path
 from lab import cache, controller, progress
 from lab.config import set_options
 from lab.node import Node
+from lab.provision import GAZPACHO
 
 VIP = "192.0.2.10"
 #: where the active node has the data mounted
@@ -31,8 +32,10 @@ datadir = {DATA}/mysql
 bind-address = 0.0.0.0
 """
 
-# Addresses that the services were provisioned with, and where others see them now.
+# Addresses that the services were provisioned with, and where others see them now. 2026.1 has no place in the cluster,
+# and Nova would take its Glance for its own.
 _SQL = """\
+DELETE FROM keystone.endpoint WHERE region_id = '{other}';
 UPDATE keystone.endpoint SET url = REPLACE(url, '127.0.0.1', '{vip}');
 """
 _CELLS = """\
@@ -94,7 +97,7 @@ def _provision(target: Path, below: list[Path]) -> None:
             node.stop_unit(unit)
         schemas = ["nova"] + (["nova_ocata"] if (node.root / "opt/ocata").is_dir() else [])
         statements = _SQL + "".join(_CELLS.replace("{schema}", schema) for schema in schemas)
-        node.run(["mariadb"], input=statements.replace("{vip}", VIP), check=True)
+        node.run(["mariadb"], input=statements.replace("{vip}", VIP).replace("{other}", GAZPACHO.region), check=True)
         node.stop_unit("mariadb")
         with progress.step("data to where it can be shared, addresses"):
             node.run(["/bin/sh", "-c", _MOVE], check=True)
