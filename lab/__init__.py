@@ -11,4 +11,10 @@ The folder reads in this order, each module standing only on those before it:
 - `node`       one container: boot, run commands, crash, freeze, clean up
 - `provision`  databases, accounts, configuration files of the services
 - `controller` a node with all of that, ready to use
+- `package`    the project's Debian package
+- `member`     the controller as a member of a cluster
+- `fencing`    the power switch that fence agents ask
+- `cloud`      a user of the cloud, from outside
+- `cluster`    several nodes with Corosync and Pacemaker
+- `timeline`, `report`  what ran where over time, for people
 """
