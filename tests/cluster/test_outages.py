@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 from services import faults
 from services.processes import Processes
 
-from cluster.conftest import LONG
+from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story
 from lab.cluster import Cluster
 from lab.member import VIP
 
 DROPPED = 120.0  # seconds
 FROZEN = 45.0
+AWAY = 180.0
 CULPRITS = {
     "mariadb": (3306, "MariaDB", ("p_keystone", "p_glance-api", "p_placement-api", "p_nova-api")),
     "rabbitmq": (5672, "RabbitMQ", ("p_nova-conductor", "p_nova-scheduler")),
@@ -27,6 +28,12 @@ def dropped(cluster: Cluster, node: str, port: int) -> AbstractContextManager[No
     """Drop the packets to a port of the virtual address, as a network between would; loopback stays."""
     rules = f"ip daddr {VIP} tcp dport {port} drop; ip saddr {VIP} tcp sport {port} drop;"
     return faults.filtered(cluster.node(node), f"type filter hook input priority 0; {rules}")
+
+
+def refused(cluster: Cluster, node: str, port: int) -> AbstractContextManager[None]:
+    """Refuse connections to a port of the virtual address, as if nobody were there."""
+    rules = f"type filter hook input priority 0; ip daddr {VIP} tcp dport {port} reject with tcp reset;"
+    return faults.filtered(cluster.node(node), rules)
 
 
 def hold(cluster: Cluster, story: Story, culprit: str, resources: tuple[str, ...], seconds: float) -> None:
@@ -86,3 +93,20 @@ def test_a_frozen_server_restarts_nobody_else(cluster: Cluster, daemons: Daemons
     settled(cluster, story, resource if name == "keystone" else "")
     after = daemons.all()
     assert {name: after[name] for name in unharmed} == unharmed
+
+
+def test_a_cold_start_without_placement_ends_well(cluster: Cluster, story: Story) -> None:
+    """Nova's scheduler (Zed) ends itself when it finds no Placement."""
+    cluster.crm("configure", "property", "stop-all-resources=true")
+    cluster.wait(lambda status: not any(one.running for one in status.resources), LONG, "everything has stopped")
+    story.begin()
+    end = time.monotonic() + AWAY
+    with ExitStack() as away:
+        for node in cluster.names:
+            away.enter_context(refused(cluster, node, 8778))
+        cluster.crm("configure", "property", "stop-all-resources=false")
+        cluster.wait(lambda _: time.monotonic() > end, LONG, "Placement has been away")
+    story.phase("Placement is back")
+    cluster.wait(whole, LONG, "everything runs, and no human did anything")
+    story.phase("everything runs")
+    cluster.use()
