@@ -11,7 +11,8 @@ TEXT = """<pacemaker-result><summary><current_dc present="true" name="n2" with_q
 <node name="n2"/></resource></group>
 <clone id="cl"><resource id="p_ping" resource_agent="ocf:pacemaker:ping" role="Started" managed="true"><node name="n2"/>
 </resource><resource id="p_ping" resource_agent="ocf:pacemaker:ping" role="Stopped" managed="true"/></clone>
-<resource id="p_x" resource_agent="ocf:openstack:x" role="Started" failed="true" managed="false"><node name="n2"/></resource>
+<resource id="p_x" resource_agent="ocf:openstack:x" role="Started" failed="true" managed="false">
+<node name="n2"/></resource>
 </resources>
 <node_attributes><node name="n2"><attribute name="degraded-p_x" value="why"/></node></node_attributes>
 <node_history><node name="n2"><resource_history id="p_x" fail-count="INFINITY"/><resource_history id="p_ip"/></node>
