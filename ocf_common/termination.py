@@ -110,8 +110,10 @@ class Termination:
                     send(self.proc, process, signal.SIGCONT)
             elif self.clock() >= next_look:
                 next_look = self.clock() + RESCAN
-                for process in self.look().orphans:
-                    # What outlived its main process was not asked yet.
+                tree = self.look()
+                # What outlived its main process was not asked yet: workers, and helpers, which nobody finds by
+                # their command lines once their parent is gone.
+                for process in tree.orphans if tree.main is not None else self.left():
                     self._ask(process)
             self.sleep(STEP)
         return self._kill(begin + limit)
