@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab import controller, settings
+from lab.config import Options, set_options
 from lab.driver import Agent, install
 from lab.node import Node, attach, orderly_exit
 from services.processes import Processes
@@ -64,6 +65,26 @@ def collect_coverage(booted: Node) -> None:
         total = Coverage(data_file=str(ROOT / ".coverage.services"), config_file=str(ROOT / "pyproject.toml"))
         total.combine(found)
         total.save()
+
+
+@pytest.fixture
+def config_copy(node: Node) -> Iterator[Callable[..., str]]:
+    """Give copies of a service's configuration file with some options changed: a resource of its own."""
+    made: list[Path] = []
+
+    def give(original: str, name: str, options: Options) -> str:
+        source = node.root / original.lstrip("/")
+        path = source.with_name(f"{name}.conf")
+        # Before it is made: a test that is interrupted leaves nothing either.
+        made.append(path)
+        shutil.copy2(source, path)
+        os.chown(path, source.stat().st_uid, source.stat().st_gid)
+        set_options(path, options)
+        return f"{Path(original).parent}/{path.name}"
+
+    yield give
+    for path in made:
+        path.unlink(missing_ok=True)
 
 
 @pytest.fixture
