@@ -207,6 +207,11 @@ def wsgi_environment(wsgi: Wsgi, config: str) -> dict[str, str]:
 
 
 def wsgi_markers(wsgi: Wsgi, binary: str) -> list[str]:
-    """Return the arguments by which a uWSGI of this service is known, see ``identity``."""
+    """Return the arguments by which a uWSGI of this service is known, see ``identity``.
+
+    Where ``binary`` names an ini file, a module or a script, only that: another one is another resource's.
+    """
+    if binary.endswith(".ini") or ":" in binary or "wsgi" in basename(binary).replace("uwsgi", ""):
+        return [binary]
     markers = [wsgi.ini, wsgi.module, wsgi.script]
     return [*markers, binary] if binary else markers
