@@ -22,6 +22,9 @@ from lab.node import Node, attach, orderly_exit
 from services.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
+NOVA = "/etc/nova/nova.conf"
+GLANCE = "/etc/glance/glance-api.conf"
+TRIAL = "/opt/trial/image-daemon"
 COVERED = "/opt/covered.py"
 PREFIX = ("/usr/bin/python3", "-IS", COVERED)
 
@@ -119,3 +122,38 @@ def serving(node: Node) -> Iterator[Callable[[str], Agent]]:
     yield give
     for one in reversed(list(running.values())):
         assert one.stop().code == 0
+
+
+@pytest.fixture(scope="session")
+def trial(node: Node) -> str:
+    """Put the test daemon into the node."""
+    node.path("/opt/trial").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests/daemons/daemon.py", node.path(TRIAL))
+    node.path(TRIAL).chmod(0o755)
+    return TRIAL
+
+
+@pytest.fixture
+def trial_agent(agent: Callable[..., Agent], trial: str, config_copy: Callable[..., str]) -> Callable[..., Agent]:
+    """Give agents of Glance whose daemon is the small one of tests/daemons, with these options and a port."""
+
+    def give(instance: str, options: str, **parameters: str) -> Agent:
+        config = config_copy(GLANCE, instance, {"DEFAULT": {"bind_port": 9377}})
+        return agent(
+            "glance-api",
+            instance,
+            **{"binary": trial, "config": config, "url": "", "additional_parameters": options, **parameters},
+        )
+
+    return give
+
+
+@pytest.fixture
+def conductor(agent: Callable[..., Agent], config_copy: Callable[..., str]) -> Callable[..., Agent]:
+    """Give conductors of their own, by another host. With one worker that is the main process itself."""
+
+    def give(host: str, workers: int = 1) -> Agent:
+        config = config_copy(NOVA, host, {"DEFAULT": {"host": host}, "conductor": {"workers": workers}})
+        return agent("nova-conductor", host, config=config)
+
+    return give

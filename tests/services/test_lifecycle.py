@@ -20,12 +20,9 @@ from lab import controller
 from lab.driver import Agent, Answer
 from lab.node import Node
 from services import faults
-from services.conftest import ROOT, until
+from services.conftest import NOVA, until
 from services.processes import Processes
 
-NOVA = "/etc/nova/nova.conf"
-GLANCE = "/etc/glance/glance-api.conf"
-TRIAL = "/opt/trial/image-daemon"
 LATE = 0.3  # seconds that an action may take after what it waits for
 TRIES = 3  # noise of the machine only ever adds to a measured time: the best of these counts
 
@@ -70,41 +67,6 @@ while True:
     time.sleep(0.02)
 print(time.monotonic())
 """
-
-
-@pytest.fixture(scope="session")
-def trial(node: Node) -> str:
-    """Put the test daemon into the node."""
-    node.path("/opt/trial").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "tests/daemons/daemon.py", node.path(TRIAL))
-    node.path(TRIAL).chmod(0o755)
-    return TRIAL
-
-
-@pytest.fixture
-def trial_agent(agent: Callable[..., Agent], trial: str, config_copy: Callable[..., str]) -> Callable[..., Agent]:
-    """Give agents whose daemon is the test daemon with these options, on a port that nobody listens on."""
-
-    def give(instance: str, options: str, **parameters: str) -> Agent:
-        config = config_copy(GLANCE, instance, {"DEFAULT": {"bind_port": 9377}})
-        return agent(
-            "glance-api",
-            instance,
-            **{"binary": trial, "config": config, "url": "", "additional_parameters": options, **parameters},
-        )
-
-    return give
-
-
-@pytest.fixture
-def conductor(agent: Callable[..., Agent], config_copy: Callable[..., str]) -> Callable[..., Agent]:
-    """Give conductors of their own: another host, and one process, for one worker is the main process itself."""
-
-    def give(host: str, **options: object) -> Agent:
-        config = config_copy(NOVA, host, {"DEFAULT": {"host": host, **options}, "conductor": {"workers": 1}})
-        return agent("nova-conductor", host, config=config)
-
-    return give
 
 
 @pytest.fixture
