@@ -297,7 +297,8 @@ class Finder:
             raise Ambiguous(mains)
         tree.main = mains[0] if mains else None
         tree.from_pid_file = main is not None
-        # Beside a proven main process another one of the same configuration is not touched, only named.
+        # Beside a proven main process another one of the same configuration waits: a stop that has ended the first
+        # finds it, and leaves nothing.
         for orphan in list(tree.orphans):
             tree.orphans += [child for child in children.get(orphan.pid, ()) if child.pid in likely]
         if tree.main is not None:

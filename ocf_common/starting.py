@@ -138,10 +138,7 @@ class Starting:
         culprits: list[DependencyDown | Misconfigured] = []
         while self.deadline.left() > ANSWER_STEP:
             status = self.child.poll() if self.child is not None else None
-            if status == 0 and self.lifecycle.find().main is not None:
-                # It put itself into the background (uWSGI with daemonize): found, it is ours.
-                self.child = None
-                self.lifecycle.adopt(self.lifecycle.find())
+            if status == 0 and self._went_into_background():
                 continue
             if status is not None:
                 self._relaunch_or_fail(status, form, account)
@@ -187,6 +184,17 @@ class Starting:
             self.idle = used - self.sample[1] < IDLE_SHARE * (now - self.sample[0])
             self.sample = (now, used)
         return self.idle
+
+    def _went_into_background(self) -> bool:
+        """Tell whether the daemon that ended with 0 goes on as another process (uWSGI with daemonize); adopt that."""
+        # The number in the pid file is gone; without it the search does not take the daemon for a worker.
+        pidfile.remove(self.service.pid_file)
+        tree = self.lifecycle.find()
+        if tree.main is None:
+            return False
+        self.child = None
+        self.lifecycle.adopt(tree)
+        return True
 
     def _answers(self) -> bool:
         """Wait a step for the answer; return whether it came. ``finding`` says what is missing."""

@@ -64,19 +64,27 @@ class Termination:
         self.polite = polite
         self.clock = clock
         self.sleep = sleep
-        self.known: dict[tuple[int, int], Process] = {}
+        self.known: dict[tuple[int, int], tuple[Process, list[str]]] = {}
         self.killed: list[Process] = []
         self.asked: set[tuple[int, int]] = set()
 
     def left(self) -> list[Process]:
-        """Return what is still running of all that was ever seen of the tree."""
-        self.known = {key: process for key, process in self.known.items() if is_running(self.proc, process)}
-        return list(self.known.values())
+        """Return what is still running of all that was ever seen of the tree.
+
+        A process that has become another program since is none of it: between fork and exec a child that is meant to
+        outlive the service looks like a worker.
+        """
+        self.known = {
+            key: (process, arguments)
+            for key, (process, arguments) in self.known.items()
+            if is_running(self.proc, process) and self.proc.command_line(process.pid) in (arguments, [])
+        }
+        return [process for process, _ in self.known.values()]
 
     def look(self) -> Tree:
         tree = self.search()
         for process in tree.all():
-            self.known[process.key] = process
+            self.known[process.key] = (process, self.proc.command_line(process.pid))
         return tree
 
     def _ask(self, process: Process) -> None:

@@ -163,6 +163,16 @@ def test_it_returns_within_three_tenths_of_a_second_of_the_last_exit(fake_proc: 
     assert bool(held.termination.killed) == (ends > 3)
 
 
+def test_a_child_that_was_seen_between_fork_and_exec_is_none_of_the_tree(fake_proc: FakeProc) -> None:
+    tree = Tree()
+    tree.workers = [fake_proc.add(50, ["/usr/bin/python3", "/usr/bin/neutron-dhcp-agent"])]
+    termination = Termination(fake_proc.proc, lambda: tree, lambda _: signal.SIGTERM)
+    termination.look()
+    assert [process.pid for process in termination.left()] == [50]
+    (fake_proc.root / "50" / "cmdline").write_bytes(b"/usr/sbin/dnsmasq\0")
+    assert termination.left() == []
+
+
 def test_a_later_process_of_the_same_number_gets_no_signal() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         now = Proc().process(child.pid)
