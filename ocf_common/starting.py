@@ -227,9 +227,10 @@ class Starting:
         culprits = health.ask_dependencies(self.service, self.deadline.part(DEATH_LIMIT))
         down = [culprit for culprit in culprits if isinstance(culprit, DependencyDown)]
         if not down:
-            raise GenericError("; ".join([death, *(culprit.reason for culprit in culprits)]))
+            raise GenericError("; ".join([*(culprit.reason for culprit in culprits), death]))
         # A dependency is down: the daemon may live when it is back, which its own start decides.
         if self.deadline.left() < SETTLE:
-            raise GenericError(f"{death}; {down[0].reason}")
+            # The cause first: last words can be long, and a long reason is cut.
+            raise GenericError(f"{down[0].reason}; {death}")
         time.sleep(RETRY_PAUSE)
         self._launch(form, account)
