@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -70,24 +70,25 @@ def collect_coverage(booted: Node) -> None:
         total.save()
 
 
-@pytest.fixture
-def config_copy(node: Node) -> Iterator[Callable[..., str]]:
-    """Give copies of a service's configuration file with some options changed: a resource of its own."""
-    made: list[Path] = []
-
-    def give(original: str, name: str, options: Options) -> str:
-        source = node.root / original.lstrip("/")
-        path = source.with_name(f"{name}.conf")
-        # Before it is made: a test that is interrupted leaves nothing either.
-        made.append(path)
+@contextmanager
+def copied(node: Node, original: str, name: str, options: Options) -> Iterator[str]:
+    """Give a copy of a service's configuration file, beside it, with some options changed."""
+    source = node.root / original.lstrip("/")
+    path = source.with_name(f"{name}.conf")
+    try:
         shutil.copy2(source, path)
         os.chown(path, source.stat().st_uid, source.stat().st_gid)
         set_options(path, options)
-        return f"{Path(original).parent}/{path.name}"
-
-    yield give
-    for path in made:
+        yield f"{Path(original).parent}/{path.name}"
+    finally:
         path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def config_copy(node: Node) -> Iterator[Callable[..., str]]:
+    """Give copies of configuration files until the end of the test: a resource of its own."""
+    with ExitStack() as copies:
+        yield lambda original, name, options: copies.enter_context(copied(node, original, name, options))
 
 
 @pytest.fixture
