@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STEP = 0.05  # seconds between two looks; a stop returns within 0.3 s of the last exit
 RESCAN = 1.0  # seconds between two searches of the whole tree
+OVERDUE = 3.0  # seconds after which uWSGI's workers are asked themselves
 
 
 def send(proc: Proc, process: Process, number: int) -> None:
@@ -121,8 +122,14 @@ class Termination:
                 tree = self.look()
                 # What outlived its main process was not asked yet: workers, and helpers, which nobody finds by
                 # their command lines once their parent is gone.
+                # And uWSGI's: to a worker that is still loading its application the signal of its main process is
+                # an exception like any other, and uWSGI waits a minute for it.
+                overdue = self.clock() - begin > OVERDUE
                 for process in tree.orphans if tree.main is not None else self.left():
                     self._ask(process)
+                for process in tree.workers if overdue else ():
+                    if self.polite(process) == signal.SIGINT:
+                        self._ask(process)
             self.sleep(STEP)
         return self._kill(begin + limit)
 
