@@ -235,7 +235,9 @@ class Finder:
             return False
         namespaces = (self.proc.namespace(process.pid, "pid"), self.proc.namespace(process.pid, "mnt"))
         if None in namespaces or None in self._own_namespaces:
-            if self.proc.process(process.pid) is None:
+            now = self.proc.process(process.pid)
+            # The kernel takes a dying process's memory, and with it the command line, before its namespaces.
+            if now is None or now.dead or not self.proc.command_line(process.pid):
                 return False
             raise CannotTell(f"the namespaces of process {process.pid} cannot be read")
         if namespaces != self._own_namespaces:
