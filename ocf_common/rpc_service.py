@@ -106,12 +106,12 @@ class RpcService(Service):
             raise WrongAnswer(f"the services table has no row for {self.binary} on {self.host}")
         limit = self.settings.get("DEFAULT", "service_down_time") or ""
         down_time = int(limit) if limit.isdigit() else DEFAULT_DOWN_TIME
-        if row.age is None or row.age > down_time:
-            if tree.main is not None and age(tree.main) < down_time:
-                return  # a daemon writes its row only some time after its start: this is its predecessor's
+        stale = row.age is None or row.age > down_time
+        # A daemon writes its row only some time after its start: before, this is what its predecessor left.
+        if stale and (tree.main is None or age(tree.main) >= down_time):
             since = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
             raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {since}")
-        if row.age < -down_time:
+        if row.age is not None and row.age < -down_time:
             raise Attention(
                 f"the heartbeat of {self.binary} on {self.host} lies {-row.age:.0f} s in the future: "
                 "the clock of this host, or of the one that wrote it, is wrong"
