@@ -71,10 +71,14 @@ def interpreter(version: str) -> str:
     found = shutil.which(f"python{version}")
     if found is None:
         return ""
-    done = subprocess.run(
-        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    # A version manager's stand-in may refuse; its versions lie beside the folder of stand-ins.
+    candidates = [Path(found), *sorted(Path(found).parent.parent.glob(f"versions/{version}*/bin/python{version}"))]
+    for candidate in candidates:
+        command = [str(candidate), "-c", "import sys, venv; print(sys.executable)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return ""
 
 
 def unit(version: str) -> tuple[bool | None, str]:
