@@ -10,6 +10,7 @@ import pytest
 from lab import controller, provision
 from lab.driver import Agent
 from lab.node import Node
+from services.conftest import until
 from services.faults import ask, cut_off, dropped, edited, frozen, recovery, same, stopped, undisturbed
 from services.processes import Processes
 
@@ -111,3 +112,4 @@ def test_a_misfit_of_a_daemon_without_a_connection(node: Node, services: list[Ag
         answers = ask(services, 10, 20)
     for answer in answers.values():
         assert (answer.code, answer.reason) == (1, f"{BROKER} has no virtual host 'elsewhere'"), answer
+    until(lambda: services[0].monitor(10).code == 0, 60, "the daemon's next try")
