@@ -70,11 +70,21 @@ class Cloud:
         action = f"{place}/os-instance-actions/{headers['X-Compute-Request-Id']}"
         end = time.monotonic() + 3 * LIMIT
         while time.monotonic() < end:
-            for event in self.call(8774, "GET", action)[1]["instanceAction"].get("events", []):
+            for event in self._events(action):
                 if event.get("result") == "Error":
                     return "refused: NoValidHost" if "NoValidHost" in event["traceback"] else str(event["traceback"])
             time.sleep(0.2)
         return "nothing happened"
+
+    def _events(self, action: str) -> list[dict[str, str]]:
+        """Give what happened in an action of Nova, which is known only when the server has found its database."""
+        try:
+            found: list[dict[str, str]] = self.call(8774, "GET", action)[1]["instanceAction"].get("events", [])
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return []
+        return found
 
 
 def main() -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # A failure of one of these kinds comes from the dispatcher of a server that knows no ``ping``: it works.
 ANSWERING_FAILURES = ("UnsupportedVersion", "NoSuchMethod", "NoSuchEndpoint")
 
+# A shorter time limit makes the daemon log a warning ("Client provided an invalid timeout value") for every ping.
+LEAST_TIMEOUT = 2  # seconds
+
 # How often a ping is published again while the daemon has not declared its queue, in seconds.
 RETRY = 0.1
 
@@ -222,7 +225,7 @@ def message(identifier: str, reply: str, seconds: float) -> bytes:
     inner = (
         '{\\"method\\": \\"ping\\", \\"namespace\\": \\"baseapi\\", \\"version\\": \\"1.0\\", '
         f'\\"args\\": {{\\"arg\\": \\"ocf\\"}}, \\"_msg_id\\": \\"{identifier}\\", \\"_reply_q\\": \\"{reply}\\", '
-        f'\\"_unique_id\\": \\"{os.urandom(16).hex()}\\", \\"_timeout\\": {max(1, int(seconds))}}}'
+        f'\\"_unique_id\\": \\"{os.urandom(16).hex()}\\", \\"_timeout\\": {max(LEAST_TIMEOUT, int(seconds))}}}'
     )
     return f'{{"oslo.version": "2.0", "oslo.message": "{inner}"}}'.encode()
 

@@ -72,13 +72,16 @@ def find_program(name: str, search_path: str) -> str:
 def is_stub(path: str) -> bool:
     """Tell whether a daemon is only a script that says it is gone (glance-api from glance 33 on).
 
-    The script loads the entry point of a package; a package whose module has no server any more is a stub.
+    The script loads the entry point of a package; one that makes no server is a stub.
     """
     if basename(path) != "glance-api":
         return False
     for folder in package_folders(path):
-        if os.path.isdir(join(folder, "glance")):
-            return not os.path.isfile(join(folder, "glance", "common", "wsgi.py"))
+        try:
+            with open(join(folder, "glance", "cmd", "api.py"), "rb") as source:
+                return b"wsgi.Server(" not in source.read(65536)
+        except OSError:
+            continue
     return False
 
 
@@ -124,7 +127,8 @@ def choose(binary: str, default: str, wsgi: Wsgi | None, search_path: str) -> Fo
     # A configuration of old may name the daemon of old (keystone-all): the service of today is meant.
     if wsgi is None or basename(wanted) != default:
         return None
-    uwsgi = _find_uwsgi(search_path)
+    beside = find_program(join(dirname(program), "uwsgi"), "") if program and _in_environment(program) else ""
+    uwsgi = beside or _find_uwsgi(search_path)
     return _choose_wsgi(uwsgi, wsgi, search_path) if uwsgi else None
 
 
@@ -209,6 +213,11 @@ def wsgi_environment(wsgi: Wsgi, config: str) -> dict[str, str]:
 
 
 def wsgi_markers(wsgi: Wsgi, binary: str) -> list[str]:
-    """Return the arguments by which a uWSGI of this service is known, see ``identity``."""
+    """Return the arguments by which a uWSGI of this service is known, see ``identity``.
+
+    Where ``binary`` names an ini file, a module or a script, only that: another one is another resource's.
+    """
+    if binary.endswith(".ini") or ":" in binary or "wsgi" in basename(binary).replace("uwsgi", ""):
+        return [binary]
     markers = [wsgi.ini, wsgi.module, wsgi.script]
     return [*markers, binary] if binary else markers

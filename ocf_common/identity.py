@@ -235,7 +235,9 @@ class Finder:
             return False
         namespaces = (self.proc.namespace(process.pid, "pid"), self.proc.namespace(process.pid, "mnt"))
         if None in namespaces or None in self._own_namespaces:
-            if self.proc.process(process.pid) is None:
+            now = self.proc.process(process.pid)
+            # The kernel takes a dying process's memory, and with it the command line, before its namespaces.
+            if now is None or now.dead or not self.proc.command_line(process.pid):
                 return False
             raise CannotTell(f"the namespaces of process {process.pid} cannot be read")
         if namespaces != self._own_namespaces:
@@ -297,7 +299,8 @@ class Finder:
             raise Ambiguous(mains)
         tree.main = mains[0] if mains else None
         tree.from_pid_file = main is not None
-        # Beside a proven main process another one of the same configuration is not touched, only named.
+        # Beside a proven main process another one of the same configuration waits: a stop that has ended the first
+        # finds it, and leaves nothing.
         for orphan in list(tree.orphans):
             tree.orphans += [child for child in children.get(orphan.pid, ()) if child.pid in likely]
         if tree.main is not None:

@@ -119,8 +119,11 @@ def _open_output(path: str) -> int:
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             if status.st_size > OUTPUT_LIMIT:
-                os.rename(path, path + ".1")
-                descriptor = os.open(path, flags | os.O_EXCL, 0o640)
+                try:
+                    os.rename(path, path + ".1")
+                    descriptor = os.open(path, flags | os.O_EXCL, 0o640)
+                except OSError:
+                    pass  # a folder that this user may not write: the file goes on growing
             os.set_blocking(descriptor, True)
             return descriptor
     except OSError:

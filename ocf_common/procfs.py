@@ -107,6 +107,14 @@ class Proc:
         found = parse_stat(text) if text else None
         return found if found is not None and found.pid == pid else None
 
+    def cpu_seconds(self, pid: int) -> float:
+        """Return the processor time that the process has used; 0 where it is gone."""
+        fields = (self.read(pid, "stat", 4096) or b"").rpartition(b")")[2].split()
+        try:
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (ValueError, IndexError):
+            return 0.0
+
     def command_line(self, pid: int) -> list[str]:
         return parse_cmdline(self.read(pid, "cmdline") or b"")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocf_common.memory import Memory
 
-TIME_LIMIT = 2.0  # seconds that attrd_updater may take
+TIME_LIMIT = 0.7  # seconds that attrd_updater may take: it comes on top of a check that used all its time
 _UPDATER = "/usr/sbin/attrd_updater"
 
 

@@ -64,12 +64,12 @@ class RpcService(Service):
         return self.settings.get("DEFAULT", "control_exchange") or self.exchange or self.project
 
     def _own_answer(self, consumers: int, tree: Tree) -> None:
-        """Raise Silent where another daemon of the same name may have given the answer.
+        """Raise Silent where another daemon of the same name has given the answer.
 
-        A ping proves one consumer of the queue. Where there are more than our processes, ours count only when
-        they hold connections to the broker themselves.
+        A ping proves one consumer of the queue, ours only when our processes hold connections to the broker. The
+        number of consumers does not tell: a namesake has as many workers as the daemon of ours that is cut off.
         """
-        if consumers > len(tree.serving()) and not self.connected(tree):
+        if not self.connected(tree):
             raise Silent(
                 f"another daemon answers for {self.topic}.{self.host} ({consumers} consumers); "
                 f"the processes of this {self.name} hold no connection to the broker"
@@ -78,12 +78,16 @@ class RpcService(Service):
     def connected(self, tree: Tree) -> bool:
         """Tell whether our processes hold an established connection to a broker."""
         from ocf_common import sockets
+        from ocf_common.dependencies import broker_addresses
         from ocf_common.service_config import ConfigError
 
+        # The configuration may have been changed, or broken, under the daemon, which has what it read at its start;
+        # and a port parameter is for the agent alone.
+        ports = set(AMQP_PORTS)
         try:
-            ports = {broker.port for broker in self.brokers()}
+            ports |= {broker.port for broker in (*self.brokers(), *broker_addresses(self.settings))}
         except (Misconfigured, ConfigError):
-            ports = AMQP_PORTS  # a configuration broken under the daemon does not say which; it has what it read
+            pass
         return bool(sockets.established([process.pid for process in tree.all()], ports, self.proc.root))
 
     def works(self, deadline: Deadline, tree: Tree) -> None:
@@ -102,12 +106,12 @@ class RpcService(Service):
             raise WrongAnswer(f"the services table has no row for {self.binary} on {self.host}")
         limit = self.settings.get("DEFAULT", "service_down_time") or ""
         down_time = int(limit) if limit.isdigit() else DEFAULT_DOWN_TIME
-        if row.age is None or row.age > down_time:
-            if tree.main is not None and age(tree.main) < down_time:
-                return  # a daemon writes its row only some time after its start: this is its predecessor's
+        stale = row.age is None or row.age > down_time
+        # A daemon writes its row only some time after its start: before, this is what its predecessor left.
+        if stale and (tree.main is None or age(tree.main) >= down_time):
             since = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
             raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {since}")
-        if row.age < -down_time:
+        if row.age is not None and row.age < -down_time:
             raise Attention(
                 f"the heartbeat of {self.binary} on {self.host} lies {-row.age:.0f} s in the future: "
                 "the clock of this host, or of the one that wrote it, is wrong"

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from ocf_common.forms import Form
     from ocf_common.lifecycle import Lifecycle
 
-SETTLE = 6.0  # seconds that a daemon must live with a dependency down: Zed's scheduler gives up after 2 to 4 s
+SETTLE = 6.0  # seconds that a daemon must live with its broker or database down: all are known to retry
+# The same with another dependency down, which does not keep a daemon from answering, but makes some give up: Zed's
+# scheduler without Placement after 4 s on an idle host, 14 s on one with three times the load.
+SETTLE_LATE = 30.0
+IDLE_WINDOW = 1.0  # seconds over which the daemon's use of the processor is taken
+IDLE_SHARE = 0.2  # of one core: below it a daemon waits, above it is still starting, however slow the host
 FIRST_QUESTION = 2.0  # seconds without an answer before the dependencies are asked
 NEXT_QUESTION = 5.0  # seconds between two rounds of questions
 QUESTION_LIMIT = 5.0  # seconds for one round: what is only slow is not down
@@ -53,6 +58,9 @@ class Starting:
         self.child: subprocess.Popen[bytes] | None = None
         self.finding: CheckFailed | None = None
         self.written: dict[str, int] = {}
+        #: when the daemon's processor time was last looked at, and how much it was
+        self.sample: tuple[float, float] | None = None
+        self.idle = False
 
     def run(self) -> None:
         form, account = self.service.require_host()
@@ -109,6 +117,7 @@ class Starting:
         output = self.service.output_file
         self.written = {path: size(path) for path in (output, self.service.log_file()) if path}
         open_files = self.service.parameters.integer("open_files") or 65536
+        self.sample, self.idle = None, False
         try:
             self.child = launch(Command(arguments, account, environment, output, open_files))
         except LaunchError as error:
@@ -129,10 +138,7 @@ class Starting:
         culprits: list[DependencyDown | Misconfigured] = []
         while self.deadline.left() > ANSWER_STEP:
             status = self.child.poll() if self.child is not None else None
-            if status == 0 and self.lifecycle.find().main is not None:
-                # It put itself into the background (uWSGI with daemonize): found, it is ours.
-                self.child = None
-                self.lifecycle.adopt(self.lifecycle.find())
+            if status == 0 and self._went_into_background():
                 continue
             if status is not None:
                 self._relaunch_or_fail(status, form, account)
@@ -148,17 +154,47 @@ class Starting:
             elif now - begin > FIRST_QUESTION and now - asked > NEXT_QUESTION and self.deadline.left() > QUESTION_LIMIT:
                 asked = now
                 culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
-            settled = now - begin > min(SETTLE, self.environment.timeout * 0.3)
+            idle = self._idles(now)
             for culprit in culprits:
                 if isinstance(culprit, Misconfigured):
                     raise GenericError(culprit.reason)
-            if culprits and settled:
+            if culprits and idle and now - begin > self._settle(culprits[0].dependency):
                 if culprits[0] is self.finding or now - asked < 1.0:
                     self._started_without(culprits[0])
                     return False
                 asked = -NEXT_QUESTION  # an old answer is asked for again
+        if culprits:
+            self._started_without(culprits[0])
+            return False
         waits = self.finding.reason if self.finding is not None else "no answer yet"
         raise GenericError(f"{self.service.name} is not ready after {self.environment.timeout:.0f} s: {waits}")
+
+    def _settle(self, dependency: str) -> float:
+        """Return the seconds that the daemon must live before its start counts in spite of a dependency."""
+        if dependency in ("broker", "database"):
+            return min(SETTLE, self.environment.timeout * 0.3)
+        return min(SETTLE_LATE, self.environment.timeout * 0.75)
+
+    def _idles(self, now: float) -> bool:
+        """Tell whether the daemon waits for something; one that is still starting may yet give up."""
+        used = sum(self.service.proc.cpu_seconds(process.pid) for process in self.lifecycle.find().all())
+        if self.sample is None:
+            self.sample = (now, used)
+        elif now - self.sample[0] >= IDLE_WINDOW:
+            self.idle = used - self.sample[1] < IDLE_SHARE * (now - self.sample[0])
+            self.sample = (now, used)
+        return self.idle
+
+    def _went_into_background(self) -> bool:
+        """Tell whether the daemon that ended with 0 goes on as another process (uWSGI with daemonize); adopt that."""
+        # The number in the pid file is gone; without it the search does not take the daemon for a worker.
+        pidfile.remove(self.service.pid_file)
+        tree = self.lifecycle.find()
+        if tree.main is None:
+            return False
+        self.child = None
+        self.lifecycle.adopt(tree)
+        return True
 
     def _answers(self) -> bool:
         """Wait a step for the answer; return whether it came. ``finding`` says what is missing."""
@@ -191,9 +227,10 @@ class Starting:
         culprits = health.ask_dependencies(self.service, self.deadline.part(DEATH_LIMIT))
         down = [culprit for culprit in culprits if isinstance(culprit, DependencyDown)]
         if not down:
-            raise GenericError("; ".join([death, *(culprit.reason for culprit in culprits)]))
+            raise GenericError("; ".join([*(culprit.reason for culprit in culprits), death]))
         # A dependency is down: the daemon may live when it is back, which its own start decides.
         if self.deadline.left() < SETTLE:
-            raise GenericError(f"{death}; {down[0].reason}")
+            # The cause first: last words can be long, and a long reason is cut.
+            raise GenericError(f"{down[0].reason}; {death}")
         time.sleep(RETRY_PAUSE)
         self._launch(form, account)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STEP = 0.05  # seconds between two looks; a stop returns within 0.3 s of the last exit
 RESCAN = 1.0  # seconds between two searches of the whole tree
+OVERDUE = 3.0  # seconds after which uWSGI's workers are asked themselves
 
 
 def send(proc: Proc, process: Process, number: int) -> None:
@@ -64,19 +65,27 @@ class Termination:
         self.polite = polite
         self.clock = clock
         self.sleep = sleep
-        self.known: dict[tuple[int, int], Process] = {}
+        self.known: dict[tuple[int, int], tuple[Process, list[str]]] = {}
         self.killed: list[Process] = []
         self.asked: set[tuple[int, int]] = set()
 
     def left(self) -> list[Process]:
-        """Return what is still running of all that was ever seen of the tree."""
-        self.known = {key: process for key, process in self.known.items() if is_running(self.proc, process)}
-        return list(self.known.values())
+        """Return what is still running of all that was ever seen of the tree.
+
+        A process that has become another program since is none of it: between fork and exec a child that is meant to
+        outlive the service looks like a worker.
+        """
+        self.known = {
+            key: (process, arguments)
+            for key, (process, arguments) in self.known.items()
+            if is_running(self.proc, process) and self.proc.command_line(process.pid) in (arguments, [])
+        }
+        return [process for process, _ in self.known.values()]
 
     def look(self) -> Tree:
         tree = self.search()
         for process in tree.all():
-            self.known[process.key] = process
+            self.known[process.key] = (process, self.proc.command_line(process.pid))
         return tree
 
     def _ask(self, process: Process) -> None:
@@ -110,9 +119,17 @@ class Termination:
                     send(self.proc, process, signal.SIGCONT)
             elif self.clock() >= next_look:
                 next_look = self.clock() + RESCAN
-                for process in self.look().orphans:
-                    # What outlived its main process was not asked yet.
+                tree = self.look()
+                # What outlived its main process was not asked yet: workers, and helpers, which nobody finds by
+                # their command lines once their parent is gone.
+                # And uWSGI's: to a worker that is still loading its application the signal of its main process is
+                # an exception like any other, and uWSGI waits a minute for it.
+                overdue = self.clock() - begin > OVERDUE
+                for process in tree.orphans if tree.main is not None else self.left():
                     self._ask(process)
+                for process in tree.workers if overdue else ():
+                    if self.polite(process) == signal.SIGINT:
+                        self._ask(process)
             self.sleep(STEP)
         return self._kill(begin + limit)
 

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tools import prepare
@@ -38,11 +40,17 @@ class Result:
 class Report:
     results: list[Result] = field(default_factory=list)
 
-    def add(self, group: str, work: Callable[[], tuple[bool | None, str]]) -> None:
-        print(f"\n=== {group}", flush=True)
-        begin = time.monotonic()
-        ok, text = work()
-        self.results.append(Result(group, ok, time.monotonic() - begin, text))
+    def add(self, works: dict[str, Callable[[], tuple[bool | None, str]]]) -> None:
+        """Run groups side by side, and note how each ended."""
+
+        def result(group: str) -> Result:
+            begin = time.monotonic()
+            ok, text = works[group]()
+            return Result(group, ok, time.monotonic() - begin, text)
+
+        print(f"\n=== {' | '.join(works)}", flush=True)
+        with ThreadPoolExecutor() as pool:
+            self.results += pool.map(result, works)
 
     def print(self) -> None:
         words = {True: "passed", False: "FAILED", None: "left out"}
@@ -72,24 +80,36 @@ def interpreter(version: str) -> str:
     found = shutil.which(f"python{version}")
     if found is None:
         return ""
-    done = subprocess.run(
-        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    # A version manager's stand-in may refuse; its versions lie beside the folder of stand-ins.
+    candidates = [Path(found), *sorted(Path(found).parent.parent.glob(f"versions/{version}*/bin/python{version}"))]
+    for candidate in candidates:
+        command = [str(candidate), "-c", "import sys, venv; print(sys.executable)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return ""
 
 
 def unit(version: str) -> tuple[bool | None, str]:
-    """Run the unit tests with one version of Python; the environment's own also measures coverage."""
-    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if version == own:
-        python = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
-        return run(*python, "-m", "pytest", "-q", *WITHOUT_LAB), "with coverage"
-    path = interpreter(version)
-    if not path:
-        return None, f"no python{version} in PATH; install that interpreter to include it"
-    folder = ROOT / f".venv-{version}"
-    prepare.make_environment(path, folder)
-    return run(folder / "bin/python", "-m", "pytest", "-q", *WITHOUT_LAB), ""
+    """Run the unit tests with one version of Python; the environment's own also measures coverage.
+
+    The output is shown when they are through: the versions run side by side, for the tests wait more than they work.
+    """
+    python: list[str | Path] = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
+    text = "with coverage"
+    if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+        path = interpreter(version)
+        if not path:
+            return None, f"no python{version} in PATH; install that interpreter to include it"
+        folder = ROOT / f".venv-{version}"
+        prepare.make_environment(path, folder)
+        python, text = [folder / "bin/python"], ""
+    # A cache of its own each: pytest's and hypothesis's are not made for several at once.
+    options = ["-q", "-p", "no:cacheprovider", *WITHOUT_LAB]
+    command = [*map(str, python), "-m", "pytest", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(f"\n--- unit, Python {version}\n{done.stdout}{done.stderr}", flush=True)
+    return done.returncode == 0, text
 
 
 def services() -> tuple[bool | None, str]:
@@ -129,16 +149,15 @@ def main(groups: Iterable[str]) -> int:
         if not groups or old.name == ".coverage":
             old.unlink()
     if "style" in wanted:
-        report.add("style", style)
+        report.add({"style": style})
     if "unit" in wanted:
-        for version in PYTHONS:
-            report.add(f"unit, Python {version}", lambda version=version: unit(version))
+        report.add({f"unit, Python {version}": partial(unit, version) for version in PYTHONS})
     if "services" in wanted:
-        report.add("services", services)
+        report.add({"services": services})
     if "cluster" in wanted:
-        report.add("cluster", cluster)
+        report.add({"cluster": cluster})
     if {"unit", "services"} <= set(wanted):
-        report.add("coverage", coverage)
+        report.add({"coverage": coverage})
     report.print()
     failed = [result for result in report.results if result.ok is False]
     # Where everything can be had nothing may be left out without notice; other Pythons are not always there.

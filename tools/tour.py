@@ -102,7 +102,10 @@ class Tour:
 
     def kill(self) -> None:
         def killed(agent: Agent) -> Answer:
-            self.signal("KILL", [agent.pid()])
+            pid = agent.pid()
+            self.signal("KILL", [pid])
+            # The kernel takes a moment; the question is what the agent says of a process that is gone.
+            self.node.wait_until(["/usr/bin/test", "!", "-e", f"/proc/{pid}"], timeout=20)
             return agent.monitor()
 
         def recovered(agent: Agent) -> Answer:
@@ -179,6 +182,9 @@ def main() -> int:
             agents, without = services(node)
             tour = Tour(node, agents)
             tour.run()
+    except KeyboardInterrupt:
+        print("\ninterrupted; container and network are removed", file=sys.stderr)
+        return 130
     except settings.LabError as error:
         print(f"the laboratory: {error}", file=sys.stderr)
         return 1

@@ -22,6 +22,7 @@ def arguments():
     parser.add_argument("--ignore-term", choices=("main", "workers", "all"), help="who does not end on SIGTERM")
     parser.add_argument("--abandon", action="store_true", help="the main process ends without its workers")
     parser.add_argument("--linger", type=float, default=0, help="seconds that the main process takes to end")
+    parser.add_argument("--worker-linger", type=float, default=0, help="seconds that each worker takes to end")
     parser.add_argument("--child", nargs="+", default=[], help="another program that is meant to outlive the daemon")
     parser.add_argument("--helper", action="store_true", help="a helper such as oslo.privsep starts")
     parser.add_argument("--background", action="store_true", help="fork, and let the first process exit with 0")
@@ -50,19 +51,21 @@ def say(text):
     os.write(1, (text + "\n").encode())
 
 
-def wait_for_term(stubborn):
-    """Return when SIGTERM or SIGINT comes, never where ``stubborn``."""
-    while True:
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-        say(f"{os.getpid()} TERM")
-        if not stubborn:
-            return
+def wait_for_term(stubborn, linger=0):
+    """Return ``linger`` seconds after SIGTERM or SIGINT, never where ``stubborn``; further signals are told too."""
+    awaited = {signal.SIGTERM, signal.SIGINT}
+    signal.sigwait(awaited)
+    say(f"{os.getpid()} TERM")
+    end = time.monotonic() + linger
+    while stubborn or time.monotonic() < end:
+        if signal.sigtimedwait(awaited, 1000 if stubborn else max(0, end - time.monotonic())):
+            say(f"{os.getpid()} TERM")
 
 
-def fork_worker(stubborn):
+def fork_worker(stubborn, linger):
     pid = os.fork()
     if pid == 0:
-        wait_for_term(stubborn)
+        wait_for_term(stubborn, linger)
         os._exit(0)
     return pid
 
@@ -90,7 +93,8 @@ def main():
     # Blocked from here on, so that no signal is lost between two steps; another program must not inherit that.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     unblock = {"preexec_fn": lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set())}
-    workers = [fork_worker(options.ignore_term in ("workers", "all")) for _ in range(options.workers)]
+    stubborn = options.ignore_term in ("workers", "all")
+    workers = [fork_worker(stubborn, options.worker_linger) for _ in range(options.workers)]
     child = helper = None
     if options.child:
         child = subprocess.Popen(options.child, stdout=subprocess.DEVNULL, **unblock).pid
@@ -101,13 +105,12 @@ def main():
     say(json.dumps({"main": os.getpid(), "workers": workers, "child": child, "helper": helper}))
     if options.port:
         serve(options.port, options.status)
-    wait_for_term(options.ignore_term in ("main", "all"))
+    wait_for_term(options.ignore_term in ("main", "all"), options.linger)
     if not options.abandon:
         for pid in workers:
             os.kill(pid, signal.SIGTERM)
         for pid in workers:
             os.waitpid(pid, 0)
-    time.sleep(options.linger)
 
 
 if __name__ == "__main__":

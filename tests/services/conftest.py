@@ -10,17 +10,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from lab import controller, settings
+from lab.config import Options, set_options
 from lab.driver import Agent, install
 from lab.node import Node, attach, orderly_exit
 from services.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
+NOVA = "/etc/nova/nova.conf"
+GLANCE = "/etc/glance/glance-api.conf"
+TRIAL = "/opt/trial/image-daemon"
 COVERED = "/opt/covered.py"
 PREFIX = ("/usr/bin/python3", "-IS", COVERED)
 
@@ -66,6 +70,27 @@ def collect_coverage(booted: Node) -> None:
         total.save()
 
 
+@contextmanager
+def copied(node: Node, original: str, name: str, options: Options) -> Iterator[str]:
+    """Give a copy of a service's configuration file, beside it, with some options changed."""
+    source = node.root / original.lstrip("/")
+    path = source.with_name(f"{name}.conf")
+    try:
+        shutil.copy2(source, path)
+        os.chown(path, source.stat().st_uid, source.stat().st_gid)
+        set_options(path, options)
+        yield f"{Path(original).parent}/{path.name}"
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def config_copy(node: Node) -> Iterator[Callable[..., str]]:
+    """Give copies of configuration files until the end of the test: a resource of its own."""
+    with ExitStack() as copies:
+        yield lambda original, name, options: copies.enter_context(copied(node, original, name, options))
+
+
 @pytest.fixture
 def agent(node: Node) -> Iterator[Callable[..., Agent]]:
     """Give agents; at the end of the test each is stopped, with its own parameters, and must leave nothing."""
@@ -98,3 +123,38 @@ def serving(node: Node) -> Iterator[Callable[[str], Agent]]:
     yield give
     for one in reversed(list(running.values())):
         assert one.stop().code == 0
+
+
+@pytest.fixture(scope="session")
+def trial(node: Node) -> str:
+    """Put the test daemon into the node."""
+    node.path("/opt/trial").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests/daemons/daemon.py", node.path(TRIAL))
+    node.path(TRIAL).chmod(0o755)
+    return TRIAL
+
+
+@pytest.fixture
+def trial_agent(agent: Callable[..., Agent], trial: str, config_copy: Callable[..., str]) -> Callable[..., Agent]:
+    """Give agents of Glance whose daemon is the small one of tests/daemons, with these options and a port."""
+
+    def give(instance: str, options: str, **parameters: str) -> Agent:
+        config = config_copy(GLANCE, instance, {"DEFAULT": {"bind_port": 9377}})
+        return agent(
+            "glance-api",
+            instance,
+            **{"binary": trial, "config": config, "url": "", "additional_parameters": options, **parameters},
+        )
+
+    return give
+
+
+@pytest.fixture
+def conductor(agent: Callable[..., Agent], config_copy: Callable[..., str]) -> Callable[..., Agent]:
+    """Give conductors of their own, by another host. With one worker that is the main process itself."""
+
+    def give(host: str, workers: int = 1) -> Agent:
+        config = config_copy(NOVA, host, {"DEFAULT": {"host": host}, "conductor": {"workers": workers}})
+        return agent("nova-conductor", host, config=config)
+
+    return give

@@ -56,6 +56,17 @@ class Processes:
     def states(self, *pids: int) -> str:
         return "".join(process.state for process in map(self.proc.process, pids) if process is not None)
 
+    def open_files(self, pid: int) -> tuple[int, int]:
+        """Give the soft and hard limit of open files."""
+        line = next(line for line in self.read(pid, "limits").splitlines() if line.startswith("Max open files"))
+        soft, hard = line.split()[3:5]
+        return int(soft), int(hard)
+
+    def listens(self, port: int) -> bool:
+        """Tell whether somebody in the node listens on the TCP port."""
+        lines = (self.read(1, "net/tcp") + self.read(1, "net/tcp6")).splitlines()
+        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
     def signal(self, name: str, *pids: int) -> None:
         """Send a signal (``KILL``, ``STOP``, …); a process that is gone already is no error."""
         self.node.run(["kill", f"-{name}", *map(str, pids)])

@@ -110,10 +110,13 @@ def test_a_wsgi_script_that_is_called_like_a_daemon_is_none(host: Host) -> None:
 def test_a_stub_that_only_says_it_is_gone_is_no_daemon(host: Host) -> None:
     """glance-api from glance 33 on."""
     stub = host.program("glance-api")
-    host.module("glance/__init__.py")
-    assert is_stub(stub)
-    host.module("glance/common/wsgi.py")
     assert not is_stub(stub)
+    source = host.root / PACKAGES / "glance/cmd/api.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("def main():\n    server = wsgi.Server(initialize_glance_store=True)\n")
+    assert not is_stub(stub)
+    source.write_text("def main():\n    sys.exit(1)\n")
+    assert is_stub(stub)
     assert not is_stub(host.program("nova-api"))
 
 

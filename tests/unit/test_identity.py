@@ -269,6 +269,14 @@ def test_recycled_number_is_another_process(fake_proc: FakeProc, started: int) -
     assert nothing(find(fake_proc, PidRecord(100, started, BOOT)))
 
 
+def test_recycled_number_of_a_later_instance_is_found_by_the_search_alone(fake_proc: FakeProc) -> None:
+    """So that its pid file is written anew, with its own start time."""
+    fake_proc.add(100, DAEMON)
+    tree = find(fake_proc, PidRecord(100, 1, BOOT))
+    assert tree.main is not None
+    assert not tree.from_pid_file
+
+
 def test_number_and_start_time_of_an_earlier_boot_prove_nothing(fake_proc: FakeProc) -> None:
     other = fake_proc.add(100, [PYTHON, "/usr/bin/something"])
     assert nothing(find(fake_proc, proof(other, boot="an earlier one")))

@@ -101,11 +101,15 @@ def test_a_stat_of_another_number_is_not_believed(fake_proc: FakeProc) -> None:
 
 def test_the_real_proc() -> None:
     proc = Proc()
-    with subprocess.Popen([sys.executable, "-c", "input()", "a b", ""], stdin=subprocess.PIPE) as child:
+    code = "print('up', flush=True); input()"
+    command = [sys.executable, "-c", code, "a b", ""]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"  # before that it may still be this very program
         process = proc.process(child.pid)
         assert process is not None
         assert process.parent == os.getpid()
-        assert proc.command_line(child.pid)[-2:] == ["input()", "a b"]
+        assert proc.command_line(child.pid)[-2:] == [code, "a b"]
         assert os.path.basename(proc.program(child.pid)).startswith("python")
         assert child.pid in proc.children(os.getpid())
         assert child.pid in [other.pid for other in proc.processes()]

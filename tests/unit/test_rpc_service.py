@@ -102,14 +102,8 @@ def broker_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize("consumers", [1, 2])
-def test_an_answer_counts_while_no_more_consume_than_are_ours(tmp_path: Path, consumers: int) -> None:
-    service = make(Scheduler, tmp_path, WELL.format(port=1))
-    service._own_answer(consumers, tree(me(), me()))
-
-
 @pytest.mark.parametrize("ours", [True, False])
-def test_among_more_consumers_only_our_own_connection_proves_our_answer(
+def test_only_a_connection_of_our_own_proves_that_the_answer_was_ours(
     tmp_path: Path, broker_port: int, ours: bool
 ) -> None:
     service = make(Scheduler, tmp_path, WELL.format(port=broker_port if ours else 1))

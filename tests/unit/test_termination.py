@@ -31,6 +31,11 @@ def end(daemon: RealDaemon, main: Process, grace: float = 5.0, limit: float = 10
     return termination, seconds
 
 
+def told(*pids: int) -> list[str]:
+    """Give the words that the daemon prints where each of these processes got one signal."""
+    return [word for pid in pids for word in (str(pid), "TERM")]
+
+
 @pytest.mark.parametrize("workers", ["0", "3"])
 def test_a_tree_that_ends_in_order_is_not_killed(daemon: RealDaemon, workers: str) -> None:
     termination, _ = end(daemon, daemon.start("--workers", workers))
@@ -43,9 +48,16 @@ def test_each_process_is_asked_once(daemon: RealDaemon) -> None:
     termination, seconds = end(daemon, main)
     assert termination.killed == []
     assert seconds >= 1.5
-    assert sorted(daemon.output().split("\n")) == sorted(
-        ["", *(f"{pid} TERM" for pid in (main.pid, *daemon.numbers["workers"]))]
-    )
+    assert sorted(daemon.output().split()) == sorted(told(main.pid, *daemon.numbers["workers"]))
+
+
+def test_each_orphan_is_asked_once(daemon: RealDaemon) -> None:
+    main = daemon.start("--workers", "2", "--worker-linger", "2.5")
+    daemon.signal(signal.SIGKILL, [main.pid])
+    until(lambda: not daemon.alive([main.pid]))
+    termination, _ = end(daemon, main)
+    assert termination.killed == []
+    assert sorted(daemon.output().split()) == sorted(told(*daemon.numbers["workers"]))
 
 
 @pytest.mark.parametrize("who", ["main", "workers", "all"])
@@ -101,8 +113,8 @@ def test_helpers_end_with_the_service(daemon: RealDaemon) -> None:
     """A helper that outlives its main process is nothing that a search could find: it is remembered."""
     main = daemon.start("--helper")
     assert [helper.pid for helper in daemon.find().helpers] == [daemon.numbers["helper"]]
-    termination, _ = end(daemon, main, grace=0.5)
-    assert [process.pid for process in termination.killed][:1] == [daemon.numbers["helper"]]
+    termination, _ = end(daemon, main)
+    assert termination.killed == []
     assert daemon.alive([daemon.numbers["helper"]]) == []
 
 
@@ -149,6 +161,16 @@ def test_it_returns_within_three_tenths_of_a_second_of_the_last_exit(fake_proc: 
     assert held.termination.run(3.0, 5.0) == []
     assert ends <= held.now <= ends + 0.3
     assert bool(held.termination.killed) == (ends > 3)
+
+
+def test_a_child_that_was_seen_between_fork_and_exec_is_none_of_the_tree(fake_proc: FakeProc) -> None:
+    tree = Tree()
+    tree.workers = [fake_proc.add(50, ["/usr/bin/python3", "/usr/bin/neutron-dhcp-agent"])]
+    termination = Termination(fake_proc.proc, lambda: tree, lambda _: signal.SIGTERM)
+    termination.look()
+    assert [process.pid for process in termination.left()] == [50]
+    (fake_proc.root / "50" / "cmdline").write_bytes(b"/usr/sbin/dnsmasq\0")
+    assert termination.left() == []
 
 
 def test_a_later_process_of_the_same_number_gets_no_signal() -> None:

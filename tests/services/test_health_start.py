@@ -1,0 +1,58 @@
+"""Started while a dependency is down: a daemon that goes on trying has started, and is well by itself later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.driver import Agent
+from lab.node import Node
+from services.faults import ask, recovery, stopped, undisturbed
+from services.processes import Processes
+
+# Seconds in which a start says that a dependency is missing; the daemon must have lived for six of them.
+PROMPT = 12
+
+
+def test_without_rabbitmq(node: Node, processes: Processes, agent: Callable[..., Agent]) -> None:
+    conductor = agent("nova-conductor", "early")
+    with stopped(node, "rabbitmq-server"):
+        answer = conductor.start()
+        print(answer)
+        assert answer.code == 0, answer
+        assert answer.reason == (
+            "RabbitMQ at 127.0.0.1:5672 refuses connections; nova-conductor is started and goes on trying"
+        )
+        assert answer.seconds < PROMPT
+        assert conductor.probe().code == 0
+        for answer in ask([conductor], 10, 20).values():
+            assert answer.code == 190, answer
+            assert answer.reason.endswith("refuses connections; nova-conductor itself is running")
+    with undisturbed(processes, [conductor]):
+        print("well by itself, in seconds:", recovery([conductor], 10, 20))
+
+
+def test_without_the_database(node: Node, processes: Processes, agent: Callable[..., Agent]) -> None:
+    api = agent("nova-conductor", "early")
+    with stopped(node, "mariadb"):
+        answer = api.start()
+        print(answer)
+        assert answer.code == 0, answer
+        assert "MariaDB at 127.0.0.1:3306 refuses connections" in answer.reason
+        assert ask([api], 20)[api.name, 20].code == 190
+    print("well by itself, in seconds:", recovery([api], 10, 20))
+
+
+def test_a_scheduler_without_keystone(node: Node, serving: Callable[[str], Agent], agent: Callable[..., Agent]) -> None:
+    # Zed's scheduler gives up where others retry: it is started again while there is time, then both are named.
+    keystone = serving("keystone")
+    assert keystone.stop().code == 0
+    scheduler = agent("nova-scheduler", "early")
+    answer = scheduler.start(timeout=20)
+    print(answer)
+    assert answer.code == 1, answer
+    assert answer.reason.startswith(
+        "Keystone at http://127.0.0.1:5000/v3 refuses connections; nova-scheduler exited with status 1: "
+    )
+    assert answer.seconds < 20
+    serving("keystone")
+    assert scheduler.start().code == 0
