@@ -70,14 +70,14 @@ def recovers_alone(
 ) -> None:
     """Wait until a resource runs as another process on the same node, and see that all others are the same."""
     node = before[resource][0]
-
-    cluster.wait(lambda status: any(resource in failure for failure in status.failures), LONG, f"{resource} has failed")
+    cluster.wait(lambda status: (resource, node) in status.fail_counts, LONG, f"the failure of {resource} is counted")
     story.phase("noticed")
-    cluster.wait(
-        lambda status: whole(status) and daemons.all(status)[resource][1:] not in (before[resource][1:], (0, 0)),
-        LONG,
-        f"{resource} runs again",
-    )
+
+    def again() -> bool:
+        found = daemons.all().get(resource, before[resource])
+        return bool(found[2]) and found != before[resource]
+
+    cluster.wait(lambda status: whole(status) and again(), LONG, f"{resource} runs again")
     story.phase("recovered")
     cluster.idle()
     after = daemons.all()
