@@ -99,27 +99,31 @@ class ApiService(Service):
 
     def base_url(self) -> HttpUrl:
         """Return where the service is asked: parameter, uWSGI's ini, configuration; raises ConfigError."""
-        from ocf_common.connection_urls import HttpUrl, InvalidUrl, parse_http_url
+        from ocf_common.connection_urls import HttpUrl, parse_http_url
 
         url = self.parameters.given("url")
         if url:
             return parse_http_url(url)
-        scheme = "https" if self.uses_tls() else "http"
-        host, port = self.bind_address()
-        if self.wsgi is not None and not self.parameters.given("listen"):
-            socket = self._ini_socket(self.form())
-            if socket:
-                scheme, _, place = socket.partition("://")
-                try:
-                    parsed = parse_http_url(f"http://{place}/" if place[0] != ":" else f"http://0.0.0.0{place}/")
-                    host, port = parsed.host, parsed.port
-                except InvalidUrl:
-                    pass  # a form of uWSGI's that we do not know: the configuration's address stands
+        scheme, host, port = self._place()
         return HttpUrl(scheme, _reachable(host), port, "/")
 
-    def own_port(self) -> tuple[str, int] | None:
+    def _place(self) -> tuple[str, str, int]:
+        """Return scheme, host and port of the service's socket: those of uWSGI's ini, else of the configuration."""
+        from ocf_common.connection_urls import InvalidUrl, parse_http_url
+
+        socket = self._ini_socket(self.form()) if self.wsgi is not None else ""
+        if socket:
+            scheme, _, place = socket.partition("://")
+            try:
+                parsed = parse_http_url(f"http://{place}/" if place[0] != ":" else f"http://0.0.0.0{place}/")
+                return scheme, parsed.host, parsed.port
+            except InvalidUrl:
+                pass  # a form of uWSGI's that we do not know: the configuration's address stands
         host, port = self.bind_address()
-        return host, port
+        return "https" if self.uses_tls() else "http", host, port
+
+    def own_port(self) -> tuple[str, int] | None:
+        return self._place()[1:]
 
     # How it is asked
 

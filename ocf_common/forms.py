@@ -127,8 +127,7 @@ def choose(binary: str, default: str, wsgi: Wsgi | None, search_path: str) -> Fo
     # A configuration of old may name the daemon of old (keystone-all): the service of today is meant.
     if wsgi is None or basename(wanted) != default:
         return None
-    beside = find_program(join(dirname(program), "uwsgi"), "") if program and _in_environment(program) else ""
-    uwsgi = beside or _find_uwsgi(search_path)
+    uwsgi = _uwsgi_beside(program) or _find_uwsgi(search_path)
     return _choose_wsgi(uwsgi, wsgi, search_path) if uwsgi else None
 
 
@@ -156,6 +155,15 @@ def _named_wsgi(binary: str, wsgi: Wsgi, search_path: str) -> Form | None:
     return None
 
 
+def _uwsgi_beside(program: str) -> str:
+    """Return the uWSGI of a program's virtual environment: the system's would load the system's packages."""
+    if not program or not _in_environment(program):
+        return ""
+    folder = dirname(program)
+    found = (find_program(join(folder, name), "") for name in sorted(_listing(folder)) if name.startswith("uwsgi"))
+    return next(filter(None, found), "")
+
+
 def _find_uwsgi(search_path: str) -> str:
     for name in UWSGI_PROGRAMS:
         program = find_program(name, search_path)
@@ -176,6 +184,9 @@ def uwsgi_arguments(form: Form, wsgi: Wsgi, config: str, socket: str, workers: i
         arguments += ["--virtualenv", environment]
     elif basename(form.program) == "uwsgi" and form.kind != "ini":
         arguments += ["--plugin", "python3"]
+    if wsgi.options and form.kind != "ini" and basename(os.path.realpath(form.program)) == "uwsgi-core":
+        # Debian's knows the options of its HTTP plugin only once that is loaded, and ends at an unknown one.
+        arguments += ["--plugin", "http"]
     if form.kind == "ini":
         arguments += ["--ini", form.application]
     else:

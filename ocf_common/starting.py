@@ -58,6 +58,8 @@ class Starting:
         self.child: subprocess.Popen[bytes] | None = None
         self.finding: CheckFailed | None = None
         self.written: dict[str, int] = {}
+        #: how it ended with a dependency down, and which, before it was started again
+        self.death = ""
         #: when the daemon's processor time was last looked at, and how much it was
         self.sample: tuple[float, float] | None = None
         self.idle = False
@@ -163,6 +165,8 @@ class Starting:
                     self._started_without(culprits[0])
                     return False
                 asked = -NEXT_QUESTION  # an old answer is asked for again
+        if self.death:
+            raise GenericError(self.death)  # and will again: it is not one of those that go on trying
         if culprits:
             self._started_without(culprits[0])
             return False
@@ -229,8 +233,9 @@ class Starting:
         if not down:
             raise GenericError("; ".join([*(culprit.reason for culprit in culprits), death]))
         # A dependency is down: the daemon may live when it is back, which its own start decides.
+        # The cause first: last words can be long, and a long reason is cut.
+        self.death = f"{down[0].reason}; {death}"
         if self.deadline.left() < SETTLE:
-            # The cause first: last words can be long, and a long reason is cut.
-            raise GenericError(f"{down[0].reason}; {death}")
+            raise GenericError(self.death)
         time.sleep(RETRY_PAUSE)
         self._launch(form, account)

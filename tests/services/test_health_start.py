@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from lab import provision
 from lab.driver import Agent
 from lab.node import Node
 from services.faults import ask, recovery, stopped, undisturbed
 from services.processes import Processes
 
+NOVA = provision.ZED.config
 # Seconds in which a start says that a dependency is missing; the daemon must have lived for six of them.
 PROMPT = 12
 
 
-def test_without_rabbitmq(node: Node, processes: Processes, agent: Callable[..., Agent]) -> None:
-    conductor = agent("nova-conductor", "early")
+@pytest.fixture
+def early(agent: Callable[..., Agent], config_copy: Callable[..., str]) -> Callable[[str], Agent]:
+    """Give agents of daemons that do not run yet, beside those that serve all tests."""
+    return lambda name: agent(name, f"early_{name}", config=config_copy(NOVA, "early", {"DEFAULT": {"host": "early"}}))
+
+
+def test_without_rabbitmq(node: Node, processes: Processes, early: Callable[[str], Agent]) -> None:
+    conductor = early("nova-conductor")
     with stopped(node, "rabbitmq-server"):
         answer = conductor.start()
         print(answer)
@@ -31,22 +41,22 @@ def test_without_rabbitmq(node: Node, processes: Processes, agent: Callable[...,
         print("well by itself, in seconds:", recovery([conductor], 10, 20))
 
 
-def test_without_the_database(node: Node, processes: Processes, agent: Callable[..., Agent]) -> None:
-    api = agent("nova-conductor", "early")
+def test_without_the_database(node: Node, processes: Processes, early: Callable[[str], Agent]) -> None:
+    conductor = early("nova-conductor")
     with stopped(node, "mariadb"):
-        answer = api.start()
+        answer = conductor.start()
         print(answer)
         assert answer.code == 0, answer
         assert "MariaDB at 127.0.0.1:3306 refuses connections" in answer.reason
-        assert ask([api], 20)[api.name, 20].code == 190
-    print("well by itself, in seconds:", recovery([api], 10, 20))
+        assert ask([conductor], 20)[conductor.name, 20].code == 190
+    print("well by itself, in seconds:", recovery([conductor], 10, 20))
 
 
-def test_a_scheduler_without_keystone(node: Node, serving: Callable[[str], Agent], agent: Callable[..., Agent]) -> None:
+def test_a_scheduler_without_keystone(serving: Callable[[str], Agent], early: Callable[[str], Agent]) -> None:
     # Zed's scheduler gives up where others retry: it is started again while there is time, then both are named.
     keystone = serving("keystone")
     assert keystone.stop().code == 0
-    scheduler = agent("nova-scheduler", "early")
+    scheduler = early("nova-scheduler")
     answer = scheduler.start(timeout=20)
     print(answer)
     assert answer.code == 1, answer

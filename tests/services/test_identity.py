@@ -52,7 +52,7 @@ class Decoys:
         return self.processes.proc.command_line(pid) == ["sleep", seconds]
 
     def zombie(self) -> int:
-        script = "import subprocess, time; print(subprocess.Popen(['true']).pid, flush=True); time.sleep(3333)"
+        script = "import os, time; pid = os.fork() or os._exit(0); print(pid, flush=True); time.sleep(3333)"
         process = self.node.popen(["/usr/bin/python3", "-c", script], user="glance", stdout=subprocess.PIPE)
         self.started.append(process)
         assert process.stdout is not None
