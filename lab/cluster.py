@@ -393,7 +393,7 @@ def parse(text: str) -> Status:
     root = ElementTree.fromstring(text)  # noqa: S314 - of our own node
     nodes = {one.get("name", ""): _node_state(one) for one in root.iterfind("nodes/node")}
     resources = []
-    for one in root.find("resources") or []:
+    for one in root.iterfind("resources/*"):
         for primitive in one.iter("resource"):
             where = [node.get("name", "") for node in primitive.iterfind("node")]
             resources.append(
