@@ -61,7 +61,10 @@ def made_up(root: Path, pid: int, descriptors: dict[str, str], table: bytes = HE
         (root / str(pid) / "fd" / name).symlink_to(target)
 
 
-@pytest.mark.skipif(sys.byteorder != "little", reason="the tables of this test are a little-endian machine's; run it on one")
+LITTLE_ENDIAN = "the tables of this test are a little-endian machine's; run it on one"
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason=LITTLE_ENDIAN)
 def test_a_made_up_proc(tmp_path: Path) -> None:
     made_up(tmp_path, 10, {"0": "/dev/null", "3": "socket:[777]", "4": "socket:[1628]", "5": "socket:[x]"})
     made_up(tmp_path, 11, {"3": "socket:[777]", "4": "socket:[779]"}, b"garbage\n\xff\n" + HEAD)
