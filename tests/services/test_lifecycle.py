@@ -269,6 +269,8 @@ def test_a_port_that_another_program_holds(trial_agent: Callable[..., Agent], no
 def test_a_unit_that_serves_already(
     agent: Callable[..., Agent], node: Node, processes: Processes, serving: Callable[[str], Agent]
 ) -> None:
+    # The one of the session has the same configuration and port; it is started again where it is wanted.
+    assert agent("nova-api", "s_nova-api").stop().code == 0
     one = agent("nova-api", "rival")
     node.run(["systemctl", "unmask", "nova-api.service"], check=True)
     try:
