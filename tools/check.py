@@ -118,9 +118,14 @@ def services() -> tuple[bool | None, str]:
     missing = settings.missing()
     if missing:
         return None, "; ".join(missing)
-    ok = run(sys.executable, "-m", "pytest", "-q", "tests/services")
     without = eras.ocata_missing()
-    return ok, f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
+    text = f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
+    command = (sys.executable, "-m", "pytest", "-q", "tests/services")
+    if run(*command):
+        return True, text
+    # Real daemons on a busy machine: what failed is run once more in a new controller, and the summary says so.
+    print("\n--- what failed, once more", flush=True)
+    return run(*command, "--last-failed", "--last-failed-no-failures=none"), f"{text}; some only at the second try"
 
 
 def cluster() -> tuple[bool | None, str]:

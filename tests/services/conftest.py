@@ -65,7 +65,9 @@ def collect_coverage(booted: Node) -> None:
     found = [str(path) for path in (booted.root / "var/tmp/coverage").glob(".coverage.*")]
     if found:
         os.chdir(ROOT)
-        total = Coverage(data_file=str(ROOT / ".coverage.services"), config_file=str(ROOT / "pyproject.toml"))
+        total = Coverage(
+            data_file=str(ROOT / f".coverage.services.{os.getpid()}"), config_file=str(ROOT / "pyproject.toml")
+        )
         total.combine(found)
         total.save()
 
