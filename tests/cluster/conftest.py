@@ -6,7 +6,7 @@ remembered) and may leave it otherwise: the next test's fixture mends it first.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,27 @@ def cluster(booted: Cluster, loaded: tuple[str, float]) -> Cluster:
 @pytest.fixture
 def daemons(cluster: Cluster) -> Daemons:
     return Daemons(cluster)
+
+
+@pytest.fixture
+def set_parameters(cluster: Cluster) -> Iterator[Callable[..., None]]:
+    """Give a function that sets parameters of a resource, and forget them afterwards.
+
+    It waits until Pacemaker has nothing left to do.
+    """
+    given: list[tuple[str, str]] = []
+
+    def set_all(resource: str, **parameters: str) -> None:
+        for name, value in parameters.items():
+            given.append((resource, name))
+            cluster.crm("resource", "param", resource, "set", name, value)
+        cluster.idle()
+
+    yield set_all
+    for resource, name in dict.fromkeys(given):
+        cluster.crm("resource", "param", resource, "delete", name)
+    cluster.crm("resource", "cleanup")
+    cluster.idle()
 
 
 @pytest.fixture
