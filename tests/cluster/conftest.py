@@ -6,6 +6,7 @@ remembered) and may leave it otherwise: the next test's fixture mends it first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lab.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "build" / "cluster-tests.html"
+COMPLAINT = re.compile(r"warning|error", re.IGNORECASE)
 LONG = 400.0  # seconds: that a busy machine is slow is no failure
 
 
