@@ -247,6 +247,11 @@ class Cluster:
         self.crm("node", "online", name)
         self.say(name, "no longer standby")
 
+    def restart(self, resource: str) -> None:
+        """Let Pacemaker stop and start a resource, and wait until it runs."""
+        self.crm("resource", "restart", resource, timeout=300)
+        self.idle()
+
     def repair(self) -> None:
         """Bring every node back: booted, thawed, with its network, not in standby; failures are forgotten."""
         for name, node in self._nodes.items():
