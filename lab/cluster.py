@@ -51,7 +51,7 @@ logging {{
 """
 _NODE = "    node {{\n        name: {name}\n        nodeid: {number}\n        ring0_addr: {address}\n    }}\n"
 # One vote is enough of two; after a boot both must have been seen once, so that a node which is still cut off does
-# not shoot back.
+# not shoot back. Of three, two are needed, and wait_for_all would have them wait for the third as well.
 _TWO_NODES = "    two_node: 1\n    wait_for_all: 1\n"
 
 
@@ -186,7 +186,7 @@ class Cluster:
             _NODE.format(name=name, number=number, address=self.addresses[name])
             for number, name in enumerate(self.names, 1)
         )
-        return _COROSYNC.format(nodes=nodes, quorum=_TWO_NODES if len(self.names) == 2 else "    wait_for_all: 1\n")
+        return _COROSYNC.format(nodes=nodes, quorum=_TWO_NODES if len(self.names) == 2 else "")
 
     # -- what can happen to a node -----------------------------------------------------------------
 
