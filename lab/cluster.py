@@ -310,10 +310,13 @@ class Cluster:
         on: the node; default one that runs. timeout: seconds.
         """
         node = self._nodes[on] if on else self.some()
-        done = node.run(["crm", *arguments], env={"HOME": "/root"}, input=input, timeout=timeout)
+        # crmsh's helper for secrets looks for Pacemaker in the output of ps, which is cut at the terminal's width.
+        env = {"HOME": "/root", "COLUMNS": "200"}
+        done = node.run(["crm", *arguments], env=env, input=input, timeout=timeout)
         said = done.stdout + done.stderr
         if done.returncode:
-            raise settings.LabError(f"crm {' '.join(arguments)} returned {done.returncode}:\n{said[-3000:]}")
+            # Not all of them: the last one may be a password.
+            raise settings.LabError(f"crm {' '.join(arguments[:3])} … returned {done.returncode}:\n{said[-3000:]}")
         return said
 
     def status(self, on: str = "") -> Status:
