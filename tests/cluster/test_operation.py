@@ -100,6 +100,13 @@ def keep_secret(cluster: Cluster, resource: str, name: str, value: str) -> None:
             shutil.copytree(active.path(SECRETS), cluster.node(other).path(SECRETS))
 
 
+def level_20(cluster: Cluster, resource: str) -> list[str]:
+    """Give what Pacemaker has noted of the monitor at level 20: its first result after each change, and changes."""
+    log = cluster.node(cluster.status().where(resource)).path("/var/log/pacemaker/pacemaker.log").read_text()
+    ends = (line.rpartition(f"key={resource}_monitor_90000 ") for line in log.splitlines() if "Result of" in line)
+    return [result for _, key, result in ends if key]
+
+
 def test_a_password_can_be_a_secret(
     cluster: Cluster, daemons: Daemons, story: Story, set_parameters: Callable[..., None]
 ) -> None:
@@ -118,13 +125,16 @@ def test_a_password_can_be_a_secret(
     )
     story.phase("a wrong password shows")
     cluster.crm("resource", "param", resource, "delete", "os_password")
+    known = len(level_20(cluster, resource))
     keep_secret(cluster, resource, "os_password", secret)
     story.phase("the right one is kept secret")
     for name in cluster.names:
         seen = cluster.node(name).run(["cibadmin", "--query"], check=True).stdout
         assert secret not in seen
         assert 'value="lrm://"' in seen
-    cluster.wait(lambda status: attribute not in status.attributes[node], LONG, "the right password is used")
+    cluster.wait(lambda _: len(level_20(cluster, resource)) > known, LONG, "level 20 looks with it")
+    assert level_20(cluster, resource)[-1] == "rc=0"
+    cluster.wait(lambda status: attribute not in status.attributes[node], LONG, "the attribute is gone")
     story.phase("the right password is used")
     assert daemons.all() == before
     assert not cluster.status().fail_counts
