@@ -16,12 +16,12 @@ class Sample:
     """The cluster from one moment until the next sample. when: seconds since the epoch."""
 
     when: float
-    #: node → its state
+    #: node → its state; none where nobody with quorum answered
     nodes: dict[str, str]
     #: resource → node, of what runs
     where: dict[str, str]
-    #: resources that say degraded
-    degraded: frozenset[str] = field(default_factory=frozenset)
+    #: resource → what it says is the matter, of what runs and calls itself degraded
+    degraded: dict[str, str] = field(default_factory=dict)
 
 
 class Timeline:
@@ -42,7 +42,7 @@ class Timeline:
 
     def _watch(self) -> None:
         while not self._stopped.wait(PAUSE):
-            sample = _sample(self._status())
+            sample = look(self._status(), time.time())
             last = self.samples[-1] if self.samples else None
             if last is None or (last.nodes, last.where, last.degraded) != (sample.nodes, sample.where, sample.degraded):
                 self.samples.append(sample)
@@ -56,7 +56,9 @@ class Timeline:
         return Status()
 
 
-def _sample(status: Status) -> Sample:
+def look(status: Status, when: float) -> Sample:
+    """Give what the report shows of a status. when: seconds since the epoch."""
+    # The pings run on every node; a row has one place.
     where = {one.name: one.node for one in status.resources if one.running and one.agent != "ocf:pacemaker:ping"}
-    marks = [name for of in status.attributes.values() for name in of if name.startswith("degraded-")]
-    return Sample(time.time(), status.nodes, where, frozenset(mark.removeprefix("degraded-") for mark in marks))
+    said = {name: status.attributes.get(node, {}).get(f"degraded-{name}", "") for name, node in where.items()}
+    return Sample(when, status.nodes, where, {name: text for name, text in said.items() if text})
