@@ -5,14 +5,14 @@ OCF_ROOT ?= /usr/lib/ocf
 AGENTS = $(notdir $(wildcard agents/*))
 VENV = .venv/bin/python
 
-.PHONY: help prepare demo demo-cluster demo-down check check-style check-unit check-services \
+.PHONY: help prepare demo demo-down tour check check-style check-unit check-services \
 	check-cluster bench deb lab-down install install-files \
 	uninstall golden clean
 
 help:
-	@echo "make demo            the agents drive real OpenStack services through start, faults and stop"
-	@echo "make demo-cluster    a cluster of two nodes loses the active one and serves on (KEEP=1: it stays, to play with)"
+	@echo "make demo            a cluster of two nodes loses the active one and serves on (KEEP=1: it stays, to play with)"
 	@echo "make demo-down       remove every trace of it"
+	@echo "make tour            the agents drive real OpenStack services through start, faults and stop"
 	@echo "make check           all tests; what cannot run here is left out, and the summary says why"
 	@echo "make check-unit      the tests that need neither root nor services (also: check-style, check-services, check-cluster)"
 	@echo "make bench           what each call costs"
@@ -25,10 +25,10 @@ prepare:
 	@$(PYTHON) tools/prepare.py
 
 demo: prepare
-	@$(VENV) -m tools.tour
+	@$(VENV) -m tools.demo
 
-demo-cluster: prepare
-	@$(VENV) -m tools.cluster_demo
+tour: prepare
+	@$(VENV) -m tools.tour
 
 # Also what demo has left running with KEEP=1.
 demo-down lab-down:

@@ -1,1 +1,1 @@
-"""What the Makefile runs: preparation, tests, demonstration, measurement."""
+"""What the Makefile runs: preparation, tests, demonstration and tour, measurement."""

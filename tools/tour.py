@@ -1,4 +1,4 @@
-"""The demonstration: the agents drive real OpenStack services through start, monitors, faults, recovery and stop.
+"""The tour: the agents drive real OpenStack services through start, monitors, faults, recovery and stop.
 
 A controller boots in a container of its own: MariaDB, RabbitMQ and Placement by systemd; Keystone, Glance and Nova by
 our agents only, called as Pacemaker calls them. nova-cert and nova-consoleauth are the daemons of Ocata. At the end a
@@ -173,7 +173,7 @@ def services(node: Node) -> tuple[list[Agent], str]:
 def main() -> int:
     missing = settings.missing()
     if missing:
-        print(f"the demonstration cannot run here: {'; '.join(missing)}", file=sys.stderr)
+        print(f"the tour cannot run here: {'; '.join(missing)}", file=sys.stderr)
         return 1
     begin = time.monotonic()
     try:

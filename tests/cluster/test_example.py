@@ -8,6 +8,7 @@ import pytest
 
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story
+from lab import cloud
 from lab.cluster import Cluster
 
 SERVICES = ("keystone", "glance-api", "placement-api", "nova-conductor", "nova-api", "nova-scheduler")
@@ -36,10 +37,7 @@ def test_tools_know_the_agents(cluster: Cluster, name: str) -> None:
 
 
 def test_the_cloud_works_through_the_virtual_address(cluster: Cluster, story: Story) -> None:
-    answers = cluster.use()
-    assert answers["token"] == "admin"
-    assert answers["image"] == "active"
-    assert answers["server"] == "refused: NoValidHost"
+    assert cluster.use() == cloud.WORKS
     story.phase("token, image and server request")
 
 

@@ -11,6 +11,7 @@ from services.processes import Processes
 
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story
+from lab import cloud
 from lab.cluster import Cluster
 from lab.member import VIP
 
@@ -109,4 +110,4 @@ def test_a_cold_start_without_placement_ends_well(cluster: Cluster, story: Story
     story.phase("Placement is back")
     cluster.wait(whole, LONG, "everything runs, and no human did anything")
     story.phase("everything runs")
-    cluster.use()
+    assert cluster.use() == cloud.WORKS
