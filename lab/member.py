@@ -44,15 +44,16 @@ UPDATE {schema}_api.cell_mappings SET transport_url = REPLACE(transport_url, '12
 DELETE FROM {schema}.services;
 """
 
-# A new cluster's first configuration. The first election needs not wait for nodes that may be slow (20 s), and a busy
-# host is no reason to start one service after the other.
+#: A new cluster's first settings. The first election needs not wait for nodes that may be slow (20 s), and a busy host
+#: is no reason to start one service after the other.
+PROPERTIES = {"dc-deadtime": "3s", "load-threshold": "800%"}
+
 _CIB = """\
 <cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0">
   <configuration>
     <crm_config>
       <cluster_property_set id="cib-bootstrap-options">
-        <nvpair id="cib-bootstrap-options-dc-deadtime" name="dc-deadtime" value="3s"/>
-        <nvpair id="cib-bootstrap-options-load-threshold" name="load-threshold" value="800%"/>
+{properties}\
       </cluster_property_set>
     </crm_config>
     <nodes/>
@@ -62,6 +63,8 @@ _CIB = """\
   <status/>
 </cib>
 """
+
+_PROPERTY = '        <nvpair id="cib-bootstrap-options-{name}" name="{name}" value="{value}"/>\n'
 
 _MOVE = f"""\
 set -e
@@ -136,7 +139,8 @@ def _configure(node: Node) -> None:
     environment = etc / "rabbitmq/rabbitmq-env.conf"
     environment.write_text(f"{environment.read_text()}MNESIA_BASE={DATA}/rabbitmq\n")
     cib = node.root / "var/lib/pacemaker/cib/cib.xml"
-    cib.write_text(_CIB)
+    properties = "".join(_PROPERTY.format(name=name, value=value) for name, value in PROPERTIES.items())
+    cib.write_text(_CIB.format(properties=properties))
     cib.chmod(0o600)
     # ocf:heartbeat:Filesystem asks for it; a container has no modules to load.
     (node.root / "usr/sbin/modprobe").symlink_to("/bin/true")

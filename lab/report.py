@@ -218,14 +218,11 @@ def _section(number: int, chapter: Chapter, recording: Recording) -> str:
     if chapter.reason:
         parts.append(f'<p class="reason">{escape(chapter.reason)}</p>')
     parts.append(_Picture(chapter, recording).draw())
-    last = 0.0
-    rows = []
-    for place, (text, seconds) in enumerate(chapter.phases, 1):
-        rows.append(
-            f'<tr><td class="n">{place}</td><td>{escape(text)}</td><td class="n">{seconds:.1f} s</td>'
-            f'<td class="n dim">+ {seconds - last:.1f} s</td></tr>'
-        )
-        last = seconds
+    rows = [
+        f'<tr><td class="n">{number}</td><td>{escape(text)}</td><td class="n">{seconds:.1f} s</td>'
+        f'<td class="n dim">+ {end - begin:.1f} s</td></tr>'
+        for number, (text, seconds, begin, end) in enumerate(_steps(chapter, recording.events), 1)
+    ]
     if rows:
         head = '<tr><th></th><th>phase</th><th colspan="2">reached after</th></tr>'
         parts.append(f"<table>{head}{''.join(rows)}</table>")
@@ -244,11 +241,35 @@ def _number(node: str, nodes: Sequence[str]) -> int:
     return nodes.index(node) % 3 if node in nodes else 0
 
 
-def _resources(recording: Recording) -> list[str]:
-    """Give all that ever ran, in the order of the fullest sample, which is the configuration's."""
-    fullest = max((sample.where for sample in recording.samples), key=len, default={})
-    others = {name for sample in recording.samples for name in sample.where} - set(fullest)
+def _during(chapter: Chapter, samples: Sequence[Sample]) -> list[tuple[Sample, float, float]]:
+    """Give what was seen during a chapter, with begin and end of each."""
+    ends = [sample.when for sample in samples[1:]] + [chapter.ended]
+    clipped = [(one, max(one.when, chapter.begun), min(end, chapter.ended)) for one, end in zip(samples, ends)]
+    return [(sample, begin, end) for sample, begin, end in clipped if begin < end]
+
+
+def _resources(samples: Sequence[Sample]) -> list[str]:
+    """Give all that there was, in the order of the fullest sample, which is the configuration's."""
+    fullest = max((sample.where for sample in samples), key=len, default={})
+    others = {name for sample in samples for name in sample.where} - set(fullest)
     return [*fullest, *sorted(others)]
+
+
+def _steps(chapter: Chapter, events: Iterable[Event]) -> Iterator[tuple[str, float, float, float]]:
+    """Give the phases: what was reached, the seconds that it is told to have taken, begin and end on the axis.
+
+    A phase begins where the one before it ends, or where its seconds count from. Its end is that of its event; one
+    without counts from the chapter's zero.
+    """
+    said = {one.text: one.when for one in events if not one.node and chapter.begun <= one.when <= chapter.ended}
+    last = chapter.begun
+    for text, seconds in chapter.phases:
+        end = said.get(text, chapter.since + seconds)
+        begin = end - seconds
+        # What is told of another time does not count here.
+        if end <= chapter.ended + 0.1:
+            begin, last = max(begin, last), end
+        yield text, seconds, begin, end
 
 
 def _width(text: str) -> float:
@@ -272,9 +293,10 @@ class _Picture:
 
     def __init__(self, chapter: Chapter, recording: Recording) -> None:
         self.chapter = chapter
-        self.samples = recording.samples
+        self.seen = _during(chapter, recording.samples)
+        self.steps = list(_steps(chapter, recording.events))
         self.nodes = _nodes(recording)
-        self.resources = _resources(recording)
+        self.resources = _resources([sample for sample, _, _ in self.seen])
         self.span = max(chapter.ended - chapter.begun, 1.0)
         # Those without a node are the phases.
         self.events = [one for one in recording.events if one.node and chapter.begun <= one.when <= chapter.ended]
@@ -331,13 +353,11 @@ class _Picture:
         return colour, node, f"{name} runs on {node}"
 
     def _seen(self, look: Callable[[Sample], Look | None]) -> Iterator[tuple[Look, float, float]]:
-        """Give what was seen during the chapter, with begin and end; equal neighbours are one."""
-        ends = [sample.when for sample in self.samples[1:]] + [self.chapter.ended]
-        for what, group in groupby(zip(self.samples, ends), key=lambda pair: look(pair[0])):
-            pairs = list(group)
-            begin, end = max(pairs[0][0].when, self.chapter.begun), min(pairs[-1][1], self.chapter.ended)
-            if what is not None and begin < end:
-                yield what, begin, end
+        """Give the looks of what was seen, with begin and end; equal neighbours are one."""
+        for what, group in groupby(self.seen, key=lambda seen: look(seen[0])):
+            together = list(group)
+            if what is not None:
+                yield what, together[0][1], together[-1][2]
 
     def _rows(self, names: Sequence[str], y: int, height: int, look: Callable[[Sample, str], Look | None]) -> int:
         """Draw a row for each name; give the place below."""
@@ -368,24 +388,14 @@ class _Picture:
             )
 
     def _phases(self, y: int) -> int:
-        if not self.chapter.phases:
+        if not self.steps:
             return y
         self._name("phases", y, ROW)
-        last = self.chapter.since
-        for number, (text, seconds) in enumerate(self.chapter.phases, 1):
-            end = self.chapter.since + seconds
-            # What was counted from elsewhere stands in the table only.
-            if last < end <= self.chapter.ended + 0.1:
-                label = next(
-                    (
-                        one
-                        for one in (f"{number} {text}", str(number))
-                        if _width(one) + 8 < self.at(end) - self.at(last)
-                    ),
-                    "",
-                )
-                self._bar(f"phase{number % 2}", label, f"{number} {text}", last, end, y + 1, ROW - 2)
-                last = end
+        for number, (text, _, begin, end) in enumerate(self.steps, 1):
+            if begin < end <= self.chapter.ended + 0.1:
+                told, room = f"{number} {text}", self.at(end) - self.at(begin) - 8
+                label = told if _width(told) < room else str(number)
+                self._bar(f"phase{number % 2}", label, told, begin, end, y + 1, ROW - 2)
         return y + ROW
 
     def _axis(self, top: int, bottom: int) -> None:

@@ -18,9 +18,9 @@ class Sample:
     when: float
     #: node → its state; none where nobody with quorum answered
     nodes: dict[str, str]
-    #: resource → node, of what runs
+    #: resource → node; an empty string where it runs nowhere
     where: dict[str, str]
-    #: resource → what it says is the matter, of what runs and calls itself degraded
+    #: resource → what it says is the matter, of those that call themselves degraded
     degraded: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +59,6 @@ class Timeline:
 def look(status: Status, when: float) -> Sample:
     """Give what the report shows of a status. when: seconds since the epoch."""
     # The pings run on every node; a row has one place.
-    where = {one.name: one.node for one in status.resources if one.running and one.agent != "ocf:pacemaker:ping"}
+    where = {one.name: status.where(one.name) for one in status.resources if one.agent != "ocf:pacemaker:ping"}
     said = {name: status.attributes.get(node, {}).get(f"degraded-{name}", "") for name, node in where.items()}
     return Sample(when, status.nodes, where, {name: text for name, text in said.items() if text})

@@ -22,8 +22,10 @@ from tools import prepare
 ROOT = prepare.ROOT
 COVERAGE_GOAL = 90  # percent of the library's branches and lines, unit and service tests together
 PYTHONS = ("3.9", "3.11", "3.13")
-GROUPS = ("style", "unit", "services")  # without a name; "cluster" is asked for by name
+GROUPS = ("style", "unit", "services", "cluster")
 WITHOUT_LAB = ("tests", "--ignore=tests/services", "--ignore=tests/cluster")
+OUTAGES = "tests/cluster/test_outages.py"  # these wait for minutes: on a cluster of their own, beside all others
+TIMELINES = ROOT / "build/timelines"
 
 
 @dataclass
@@ -40,8 +42,8 @@ class Result:
 class Report:
     results: list[Result] = field(default_factory=list)
 
-    def add(self, works: dict[str, Callable[[], tuple[bool | None, str]]]) -> None:
-        """Run groups side by side, and note how each ended."""
+    def add(self, works: dict[str, Callable[[], tuple[bool | None, str]]], at_once: int = len(PYTHONS)) -> None:
+        """Run groups side by side, not more than that many at once, and note how each ended."""
 
         def result(group: str) -> Result:
             begin = time.monotonic()
@@ -49,7 +51,7 @@ class Report:
             return Result(group, ok, time.monotonic() - begin, text)
 
         print(f"\n=== {' | '.join(works)}", flush=True)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             self.results += pool.map(result, works)
 
     def print(self) -> None:
@@ -63,6 +65,31 @@ def run(*command: str | Path, **environment: str) -> bool:
     """Run a command with its output on the terminal; return whether it succeeded."""
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, check=False)
     return done.returncode == 0
+
+
+def stream(name: str, *command: str | Path) -> bool:
+    """Run a command that has the terminal with others: each line says whose it is. Return whether it succeeded."""
+    words = [str(word) for word in command]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"{name:>8} | {line}", end="", flush=True)
+    return process.returncode == 0
+
+
+def real(name: str, *arguments: str) -> tuple[bool, str]:
+    """Run tests with real daemons; give whether they passed, and a remark.
+
+    On a busy machine a real daemon may be late: what failed is run once more in a new laboratory; the remark says so.
+    """
+    # A cache of its own each: groups run side by side.
+    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{name}", *arguments]
+    if stream(name, *command):
+        return True, ""
+    print(f"{name:>8} | --- what failed, once more", flush=True)
+    again = stream(name, *command, "--last-failed", "--last-failed-no-failures=none")
+    return again, "; some only at the second try" if again else ""
 
 
 def style() -> tuple[bool | None, str]:
@@ -120,21 +147,18 @@ def services() -> tuple[bool | None, str]:
         return None, "; ".join(missing)
     without = eras.ocata_missing()
     text = f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
-    command = (sys.executable, "-m", "pytest", "-q", "tests/services")
-    if run(*command):
-        return True, text
-    # Real daemons on a busy machine: what failed is run once more in a new controller, and the summary says so.
-    print("\n--- what failed, once more", flush=True)
-    return run(*command, "--last-failed", "--last-failed-no-failures=none"), f"{text}; some only at the second try"
+    ok, remark = real("services", "-q", "tests/services")
+    return ok, text + remark
 
 
-def cluster() -> tuple[bool | None, str]:
+def cluster(name: str, *arguments: str) -> tuple[bool | None, str]:
     from lab import settings
 
     missing = settings.missing()
     if missing:
         return None, "; ".join(missing)
-    return run(sys.executable, "-m", "pytest", "-q", "tests/cluster"), "timelines: build/cluster-tests.html"
+    ok, remark = real(name, "-v", *arguments)
+    return ok, f"timelines: build/cluster-tests.html{remark}"
 
 
 def coverage() -> tuple[bool | None, str]:
@@ -157,10 +181,17 @@ def main(groups: Iterable[str]) -> int:
         report.add({"style": style})
     if "unit" in wanted:
         report.add({f"unit, Python {version}": partial(unit, version) for version in PYTHONS})
-    if "services" in wanted:
-        report.add({"services": services})
+    with_daemons: dict[str, Callable[[], tuple[bool | None, str]]] = {}
     if "cluster" in wanted:
-        report.add({"cluster": cluster})
+        shutil.rmtree(TIMELINES, ignore_errors=True)
+        with_daemons["cluster"] = partial(cluster, "cluster", "tests/cluster", f"--ignore={OUTAGES}")
+    if "services" in wanted:
+        with_daemons["services"] = services
+    if "cluster" in wanted:
+        with_daemons["outages"] = partial(cluster, "outages", OUTAGES)
+    if with_daemons:
+        # They wait more than they work; more than two at once would be late now and then.
+        report.add(with_daemons, at_once=2)
     if {"unit", "services"} <= set(wanted):
         report.add({"coverage": coverage})
     report.print()

@@ -9,8 +9,9 @@ by side in one page.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from lab.timeline import Timeline
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "build" / "cluster-tests.html"
 TIMELINES = ROOT / "build" / "timelines"
+COMPLAINT = re.compile(r"warning|error", re.IGNORECASE)
 LONG = 400.0  # seconds: that a busy machine is slow is no failure
 
 
@@ -43,8 +45,10 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         timeline.start()
         yield cluster
         timeline.stop()
-        # Named after its first module, as two sessions that run side by side share none.
+        # Named after its first module: two sessions that run side by side share none.
         name = next(item.path.stem for item in request.session.items if item.path.parent == Path(__file__).parent)
+        if request.config.getoption("lf", False):
+            name += "-again"
         with cache.locked("report"):
             Recording(name, _chapters, timeline.samples, cluster.events).save(TIMELINES)
             write(REPORT, "Cluster tests", load_all(TIMELINES))
@@ -76,6 +80,27 @@ def daemons(cluster: Cluster) -> Daemons:
     return Daemons(cluster)
 
 
+@pytest.fixture
+def set_parameters(cluster: Cluster) -> Iterator[Callable[..., None]]:
+    """Give a function that sets parameters of a resource, and forget them afterwards.
+
+    It waits until Pacemaker has nothing left to do.
+    """
+    given: list[tuple[str, str]] = []
+
+    def set_all(resource: str, **parameters: str) -> None:
+        for name, value in parameters.items():
+            given.append((resource, name))
+            cluster.crm("resource", "param", resource, "set", name, value)
+        cluster.idle()
+
+    yield set_all
+    for resource, name in dict.fromkeys(given):
+        cluster.crm("resource", "param", resource, "delete", name)
+    cluster.crm("resource", "cleanup")
+    cluster.idle()
+
+
 @pytest.fixture(autouse=True)
 def story(request: pytest.FixtureRequest, cluster: Cluster) -> Story:
     """Note when what happened; the seconds stand in the test's output and in the report."""
@@ -94,7 +119,7 @@ def pytest_runtest_makereport(
     name = item.nodeid.rpartition("/")[2]
     reason = call.excinfo.exconly().splitlines()[0][:400] if report.failed and call.excinfo else ""
     if report.when == "call" and told is not None:
-        told.end("passed" if report.passed else "FAILED")
+        told.end("FAILED" if report.failed else report.outcome)
         _chapters.append(Chapter(name, told.begun, told.since, told.ended, told.phases, told.outcome, reason))
     elif report.failed:
         _chapters.append(Chapter(name, call.start, call.start, call.stop, outcome="FAILED", reason=reason))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from cluster.conftest import LONG, whole
+from cluster.conftest import COMPLAINT, LONG, whole
 from cluster.watch import Daemons, Story
 from lab import cloud
 from lab.cluster import Cluster
 
 SERVICES = ("keystone", "glance-api", "placement-api", "nova-conductor", "nova-api", "nova-scheduler")
 RESOURCES = tuple(f"p_{name}" for name in (*SERVICES, "mariadb", "rabbitmq"))
-COMPLAINT = re.compile(r"warning|error", re.IGNORECASE)
 
 
 def test_it_loads_without_a_warning(cluster: Cluster, loaded: tuple[str, float], story: Story) -> None:

@@ -49,17 +49,14 @@ def each_resource(cluster: Cluster, verb: Callable[[str], tuple[str, ...]]) -> N
 
 
 @pytest.fixture
-def by_old_agents(cluster: Cluster) -> Cluster:
+def by_old_agents(cluster: Cluster, set_parameters: Callable[..., None]) -> Cluster:
     """Let stand-ins for the old agents start three services, with the parameters of old."""
     each_resource(cluster, lambda resource: ("stop", resource))
     cluster.each(use_the_old_agents)
     accounts = controller.passwords(cluster.some()).keystone
     for name, parameters in PARAMETERS.items():
-        for parameter, value in parameters.items():
-            cluster.crm("resource", "param", f"p_{name}", "set", parameter, value)
-        if "os_username" in parameters:
-            secret = accounts[parameters["os_username"]]
-            cluster.crm("resource", "param", f"p_{name}", "set", "os_password", secret)
+        login = {"os_password": accounts[parameters["os_username"]]} if "os_username" in parameters else {}
+        set_parameters(f"p_{name}", **parameters, **login)
     each_resource(cluster, lambda resource: ("start", resource))
     cluster.wait(whole, LONG, "everything runs, three services by the old agents")
     return cluster
@@ -95,8 +92,5 @@ def test_our_agents_take_over_without_a_restart(by_old_agents: Cluster, story: S
         node_name, pid, started = before[f"p_{name}"]
         process = Processes(cluster.node(node_name)).get(pid)
         assert process is None or process.started != started
-    for name, parameters in PARAMETERS.items():
-        for parameter in (*parameters, *(["os_password"] if "os_username" in parameters else [])):
-            cluster.crm("resource", "param", f"p_{name}", "delete", parameter)
     each_resource(cluster, lambda resource: ("start", resource))
     cluster.wait(whole, LONG, "everything runs by our agents")

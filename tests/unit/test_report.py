@@ -23,7 +23,7 @@ def recording(name: str = "one", **changed: object) -> Recording:
     samples = [
         Sample(T - 60, both, n1),
         Sample(T + 5, {"n1": "unclean", "n2": "online"}, n1),
-        Sample(T + 10, {"n1": "offline", "n2": "online"}, {"st": "n2"}),
+        Sample(T + 10, {"n1": "offline", "n2": "online"}, {"p_ip": "", "st": "n2"}),
         Sample(T + 20, {"n1": "offline", "n2": "online"}, n2, {"p_ip": "no <route> & no hope"}),
         # What a row does not show makes no new bar in it.
         Sample(T + 25, both, n2, {"p_ip": "no <route> & no hope"}),
@@ -32,7 +32,7 @@ def recording(name: str = "one", **changed: object) -> Recording:
         Sample(T + 50, both, n1),
     ]
     chapter = {"begun": T - 10, "since": T, "ended": T + 40, "phases": [("fenced", 10.0), ("moved", 20.0)], **changed}
-    events = [Event(T, "n1", "crashes"), Event(T + 10, "n1", "is fenced"), Event(T + 10.1, "", "fenced")]
+    events = [Event(T, "n1", "crashes"), Event(T + 10, "n1", "is fenced"), Event(T + 10, "", "fenced")]
     return Recording(name, [Chapter(**{"name": NAME, **chapter})], samples, events)  # type: ignore[arg-type]
 
 
@@ -115,6 +115,28 @@ def test_a_phase_that_was_counted_from_elsewhere_is_only_listed(page: Path) -> N
     (svg,) = timelines(page)
     assert bars(svg, "1 before") == []
     assert [bar[2:] for bar in bars(svg, "2 after")] == [(0.0, 30.0)]
+
+
+def test_phases_may_count_from_several_moments(page: Path) -> None:
+    told = recording(begun=T - 30, phases=[("started", 12.0), ("broken", 10.0), ("mended", 15.0)])
+    told.events[:] = [Event(T - 8, "", "started"), Event(T + 10, "", "broken"), Event(T + 15, "", "mended")]
+    write(page, "Title", [told])
+    (svg,) = timelines(page)
+    shown = [bar[2:] for name in ("1 started", "2 broken", "3 mended") for bar in bars(svg, name)]
+    assert shown == [(-20.0, -8.0), (0.0, 10.0), (10.0, 15.0)]
+    rows = [words(row) for row in read(page).findall(".//section/table/tr")]
+    assert rows[1:] == ["1started12.0 s+ 12.0 s", "2broken10.0 s+ 10.0 s", "3mended15.0 s+ 5.0 s"]
+
+
+def test_a_row_is_there_for_what_there_was(page: Path) -> None:
+    told = recording()
+    told.samples.append(Sample(T + 60, {"n1": "online"}, {"later": "n1"}))
+    for sample in told.samples[:-1]:
+        sample.where["stopped"] = ""
+    write(page, "Title", [told])
+    (svg,) = timelines(page)
+    names = [one.text for one in svg.findall("text") if one.get("x") == "0"]
+    assert names == ["n1", "n2", "p_ip", "st", "stopped", "phases"]
 
 
 def test_events_of_nodes_are_lines_with_labels(page: Path) -> None:
@@ -261,4 +283,4 @@ def test_a_sample_shows_what_runs_and_who_is_degraded_there() -> None:
     # What n1 says of p_ip is old: it does not run there.
     attributes = {"n1": {"degraded-p_ip": "old"}, "n2": {"degraded-p_y": "why", "pingd": "10000"}}
     status = Status(True, "n2", {"n1": "online", "n2": "online"}, resources, attributes)
-    assert look(status, T) == Sample(T, status.nodes, {"p_ip": "n2", "p_y": "n2"}, {"p_y": "why"})
+    assert look(status, T) == Sample(T, status.nodes, {"p_ip": "n2", "p_x": "", "p_y": "n2"}, {"p_y": "why"})
