@@ -319,14 +319,14 @@ class _Picture:
         chosen = lanes([(x, x + _width(label) + 10) for x, label in zip(places, self.labels)])
         top = LANE * (max(chosen, default=-1) + 1) + GAP
         y = self._rows(self.nodes, top, NODE, self._state) + GAP
-        y = self._rows(self.resources, y, ROW, self._place)
+        bottom = y = self._rows(self.resources, y, ROW, self._place)
         for _, begin, end in self._seen(lambda sample: None if sample.nodes else ("unknown", "", "")):
             self._bar("unknown", "", "nobody with quorum answered", begin, end, top, y - top)
         y = self._phases(y + GAP)
         self._axis(top, y)
         for x, lane, label in zip(places, chosen, self.labels):
             begin = LANE * lane
-            self.bars.append(f'<line class="event" x1="{x:.1f}" x2="{x:.1f}" y1="{begin + 3}" y2="{y}"/>')
+            self.bars.append(f'<line class="event" x1="{x:.1f}" x2="{x:.1f}" y1="{begin + 3}" y2="{bottom}"/>')
             self.marks.append(f'<text x="{x + 4:.1f}" y="{begin + 12}">{escape(label)}</text>')
         label = escape(f"Timeline: {self.chapter.title}")
         parts = "\n".join(self.ground + self.bars + self.marks)

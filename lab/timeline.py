@@ -49,11 +49,15 @@ class Timeline:
 
     def _status(self) -> Status:
         """Ask the side that may act: a node that is cut off sees itself alone."""
+        found = Status()
         for name in self.cluster.awake():
             status = self.cluster.status(on=name)
-            if status.quorate and status.resources:
-                return status
-        return Status()
+            if status.quorate:
+                found = status
+                # A node without any may have come back a moment ago.
+                if status.resources:
+                    break
+        return found
 
 
 def look(status: Status, when: float) -> Sample:
