@@ -51,7 +51,7 @@ logging {{
 """
 _NODE = "    node {{\n        name: {name}\n        nodeid: {number}\n        ring0_addr: {address}\n    }}\n"
 # One vote is enough of two; after a boot both must have been seen once, so that a node which is still cut off does
-# not shoot back.
+# not shoot back. Of three, two are needed, and wait_for_all would have them wait for the third as well.
 _TWO_NODES = "    two_node: 1\n    wait_for_all: 1\n"
 
 
@@ -186,7 +186,7 @@ class Cluster:
             _NODE.format(name=name, number=number, address=self.addresses[name])
             for number, name in enumerate(self.names, 1)
         )
-        return _COROSYNC.format(nodes=nodes, quorum=_TWO_NODES if len(self.names) == 2 else "    wait_for_all: 1\n")
+        return _COROSYNC.format(nodes=nodes, quorum=_TWO_NODES if len(self.names) == 2 else "")
 
     # -- what can happen to a node -----------------------------------------------------------------
 
@@ -247,6 +247,11 @@ class Cluster:
         self.crm("node", "online", name)
         self.say(name, "no longer standby")
 
+    def restart(self, resource: str) -> None:
+        """Let Pacemaker stop and start a resource, and wait until it runs."""
+        self.crm("resource", "restart", resource, timeout=300)
+        self.idle()
+
     def repair(self) -> None:
         """Bring every node back: booted, thawed, with its network, not in standby; failures are forgotten."""
         for name, node in self._nodes.items():
@@ -305,10 +310,13 @@ class Cluster:
         on: the node; default one that runs. timeout: seconds.
         """
         node = self._nodes[on] if on else self.some()
-        done = node.run(["crm", *arguments], env={"HOME": "/root"}, input=input, timeout=timeout)
+        # crmsh's helper for secrets looks for Pacemaker in the output of ps, which is cut at the terminal's width.
+        env = {"HOME": "/root", "COLUMNS": "200"}
+        done = node.run(["crm", *arguments], env=env, input=input, timeout=timeout)
         said = done.stdout + done.stderr
         if done.returncode:
-            raise settings.LabError(f"crm {' '.join(arguments)} returned {done.returncode}:\n{said[-3000:]}")
+            # Not all of them: the last one may be a password.
+            raise settings.LabError(f"crm {' '.join(arguments[:3])} … returned {done.returncode}:\n{said[-3000:]}")
         return said
 
     def status(self, on: str = "") -> Status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from services import faults
 
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story
@@ -131,3 +132,22 @@ def test_a_frozen_node_is_fenced(cluster: Cluster, story: Story) -> None:
     story.begin()
     cluster.freeze(source)
     watch_the_move(cluster, story, source, target)
+
+
+def test_a_node_that_has_lost_the_world_gives_everything_up(cluster: Cluster, story: Story) -> None:
+    source = active(cluster)
+    target = other(cluster, source)
+    gateway = cluster.network.address.partition("/")[0]
+    chain = f"type filter hook output priority 0; ip daddr {gateway} icmp type echo-request drop;"
+    story.begin()
+    with faults.filtered(cluster.node(source), chain):
+        cluster.wait(lambda status: moved(status, target), LONG, "everything has moved")
+        story.phase("everything moved")
+        cluster.served(LONG)
+        story.phase("tokens again")
+    # Nobody was shot for it, nothing has failed, and the way back moves nothing.
+    cluster.wait(lambda status: status.attributes[source].get("pingd") == "10000", LONG, "the world is back")
+    cluster.idle()
+    assert active(cluster) == target
+    assert not happened(cluster, story.since, "is fenced")
+    assert not cluster.status().fail_counts

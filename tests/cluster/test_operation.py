@@ -50,7 +50,7 @@ def test_a_reloadable_parameter_reloads_and_another_restarts(
 ) -> None:
     resource = "p_nova-scheduler"
     # Pacemaker reloads only what it has started itself since the last refresh: docs/operations.md.
-    cluster.crm("resource", "restart", resource, timeout=LONG)
+    cluster.restart(resource)
     before = daemons.all()
     story.begin()
     set_parameters(resource, request_timeout="3")
@@ -97,7 +97,7 @@ def test_a_password_can_be_a_secret(
     cluster: Cluster, daemons: Daemons, story: Story, set_parameters: Callable[..., None]
 ) -> None:
     resource = "p_glance-api"
-    cluster.crm("resource", "restart", resource, timeout=LONG)
+    cluster.restart(resource)
     before = daemons.all()
     secret = cluster.administrators_password()
     attribute = f"degraded-{resource}"
@@ -105,7 +105,7 @@ def test_a_password_can_be_a_secret(
     story.begin()
     set_parameters(resource, os_username="admin", os_project_name="admin", os_password="lab-wrong")
     cluster.wait(
-        lambda status: "refuses user admin" in status.attributes[node].get(attribute, ""),
+        lambda status: "refuses user 'admin'" in status.attributes[node].get(attribute, ""),
         LONG,
         "a wrong password shows",
     )

@@ -14,7 +14,7 @@ from lab.node import Node
 from services.conftest import GLANCE, NOVA, PREFIX, copied, until
 from services.processes import Processes
 
-APIS = ("keystone", "glance-api", "nova-api")
+APIS = ("keystone", "glance-api", "placement-api", "nova-api")
 RPC = ("nova-scheduler", "nova-conductor", "nova-cert", "nova-consoleauth")
 ALL = (*APIS, *RPC)
 OCATA = ("nova-cert", "nova-consoleauth")
@@ -79,6 +79,7 @@ def tested(node: Node, serving: Callable[[str], Agent]) -> Callable[[str], Futur
     resources = {
         "keystone": ("/etc/keystone/keystone.conf", {}, {"listen": "127.0.0.1:5991"}),
         "glance-api": (GLANCE, {"DEFAULT": {"bind_port": 9391}, "paste_deploy": {"config_file": PASTE}}, {}),
+        "placement-api": ("/etc/placement/placement.conf", {}, {"listen": "127.0.0.1:8795"}),
         "nova-api": (NOVA, {"DEFAULT": {"host": "tested", "osapi_compute_listen_port": 8791}}, {}),
         "nova-scheduler": (NOVA, host, {}),
         "nova-conductor": (NOVA, host, {}),
