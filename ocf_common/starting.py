@@ -8,8 +8,8 @@ The steps:
 3. Nobody else holds the service's port, no other manager runs the daemon.
 4. The daemon is launched and its pid file written.
 5. Until it answers its level-10 check it is watched. A daemon that ends while its dependencies are well fails the
-   start at once, with its last words. One that ends while a dependency is down is started again while time is
-   left: some daemons give up where others retry.
+   start at once, with its last words. One that ends while a dependency is down is started again when that is
+   back, while time is left: some daemons give up where others retry.
 6. A daemon that lives but cannot answer because a dependency is down has started: it retries by itself, and a
    failed start would ban it from this node.
 """
@@ -44,7 +44,10 @@ NEXT_QUESTION = 5.0  # seconds between two rounds of questions
 QUESTION_LIMIT = 5.0  # seconds for one round: what is only slow is not down
 DEATH_LIMIT = 1.5  # seconds for a round after the daemon's death, which fails the start within 2 s
 ANSWER_STEP = 0.5  # seconds of waiting for an answer between two looks at the process
-RETRY_PAUSE = 1.0  # seconds before a daemon that gave up is started again
+# A daemon that gave up is started again when the dependency is back, and once in a while if it is not: that may not be
+# why. To ask costs far less than to launch, on a host where all services start at the same time.
+RETRY_PAUSE = 2.0  # seconds between two questions
+RETRY_LATEST = 20.0  # seconds
 
 
 class Starting:
@@ -237,5 +240,8 @@ class Starting:
         self.death = f"{down[0].reason}; {death}"
         if self.deadline.left() < SETTLE:
             raise GenericError(self.death)
-        time.sleep(RETRY_PAUSE)
+        latest = self.deadline.part(min(RETRY_LATEST, self.deadline.left() - SETTLE))
+        while culprits and latest.left() > 0:
+            time.sleep(min(RETRY_PAUSE, latest.left()))
+            culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
         self._launch(form, account)

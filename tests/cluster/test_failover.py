@@ -7,7 +7,7 @@ from services import faults
 
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story
-from lab import cloud
+from lab import cloud, controller
 from lab.cluster import Cluster, Status
 from lab.node import until
 
@@ -61,6 +61,13 @@ def test_a_crashed_node_is_fenced_and_the_other_serves(cluster: Cluster, daemons
     cluster.idle(on=target)
     assert daemons.all() == settled
     assert cluster.use() == cloud.WORKS
+    # One name on both nodes (nova.conf's host): the same services as before, and no dead ones beside them.
+    query = "SELECT `binary`, host FROM nova.services WHERE deleted = 0"
+    said = cluster.node(target).run(["mariadb", "--batch", "--skip-column-names"], input=query, check=True).stdout
+    services = [line.split("\t") for line in said.splitlines()]
+    assert {"nova-conductor", "nova-scheduler"} <= {binary for binary, _ in services}
+    assert len({binary for binary, _ in services}) == len(services)
+    assert {host for _, host in services} == {controller.HOSTNAME}
 
 
 def test_standby_moves_everything_and_the_way_back_nothing(cluster: Cluster, daemons: Daemons, story: Story) -> None:

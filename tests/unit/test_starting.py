@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,21 @@ def test_a_daemon_that_dies_while_a_dependency_is_down_is_started_again_until_th
     assert str(closed_port) in reason
     assert (resource.folder / "x.out").read_text().count("no-database-Error") >= 2
     assert seconds < 9
+
+
+def test_a_daemon_that_died_is_started_again_as_soon_as_the_dependency_is_back(resource: Resource) -> None:
+    resource.options = ["--die", "3", "--words", "no-database-Error"]
+    with socket.socket() as database:
+        database.bind(("127.0.0.1", 0))
+        resource.configure(f"postgresql://u:p@127.0.0.1:{database.getsockname()[1]}/x")
+        back = threading.Timer(3.0, database.listen)
+        back.start()
+        code, reason, seconds = resource.call("start", timeout=60)
+        back.join()
+    # It dies again, now with nothing to excuse it.
+    assert (code, reason) == (1, "nova-scheduler exited with status 3: no-database-Error")
+    assert (resource.folder / "x.out").read_text().count("no-database-Error") == 2
+    assert 3 <= seconds < 10
 
 
 def test_a_living_daemon_whose_dependency_is_down_has_started(resource: Resource, closed_port: int) -> None:
