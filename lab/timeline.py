@@ -16,12 +16,12 @@ class Sample:
     """The cluster from one moment until the next sample. when: seconds since the epoch."""
 
     when: float
-    #: node → its state
+    #: node → its state; none where nobody with quorum answered
     nodes: dict[str, str]
-    #: resource → node, of what runs
+    #: resource → node; an empty string where it runs nowhere
     where: dict[str, str]
-    #: resources that say degraded
-    degraded: frozenset[str] = field(default_factory=frozenset)
+    #: resource → what it says is the matter, of those that call themselves degraded
+    degraded: dict[str, str] = field(default_factory=dict)
 
 
 class Timeline:
@@ -42,21 +42,27 @@ class Timeline:
 
     def _watch(self) -> None:
         while not self._stopped.wait(PAUSE):
-            sample = _sample(self._status())
+            sample = look(self._status(), time.time())
             last = self.samples[-1] if self.samples else None
             if last is None or (last.nodes, last.where, last.degraded) != (sample.nodes, sample.where, sample.degraded):
                 self.samples.append(sample)
 
     def _status(self) -> Status:
         """Ask the side that may act: a node that is cut off sees itself alone."""
+        found = Status()
         for name in self.cluster.awake():
             status = self.cluster.status(on=name)
-            if status.quorate and status.resources:
-                return status
-        return Status()
+            if status.quorate:
+                found = status
+                # A node without any may have come back a moment ago.
+                if status.resources:
+                    break
+        return found
 
 
-def _sample(status: Status) -> Sample:
-    where = {one.name: one.node for one in status.resources if one.running and one.agent != "ocf:pacemaker:ping"}
-    marks = [name for of in status.attributes.values() for name in of if name.startswith("degraded-")]
-    return Sample(time.time(), status.nodes, where, frozenset(mark.removeprefix("degraded-") for mark in marks))
+def look(status: Status, when: float) -> Sample:
+    """Give what the report shows of a status. when: seconds since the epoch."""
+    # The pings run on every node; a row has one place.
+    where = {one.name: status.where(one.name) for one in status.resources if one.agent != "ocf:pacemaker:ping"}
+    said = {name: status.attributes.get(node, {}).get(f"degraded-{name}", "") for name, node in where.items()}
+    return Sample(when, status.nodes, where, {name: text for name, text in said.items() if text})

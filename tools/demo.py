@@ -1,8 +1,9 @@
 """The demonstration: a cluster of two nodes runs OpenStack, loses the active node, and serves on.
 
 Two Debian nodes with Corosync, Pacemaker, fencing that really kills, and this project's Debian package load
-crm-examples/active-passive.crm as it is. Then the active node's plug is pulled; each phase is shown with its seconds.
-Everything is removed afterwards, also after an interruption. With KEEP=1 the cluster stays, until `make demo-down`.
+crm-examples/active-passive.crm as it is. Then the active node's plug is pulled; each phase is shown with its seconds,
+and build/demo.html draws it all. Everything is removed afterwards, also after an interruption. With KEEP=1 the cluster
+stays, until `make demo-down`.
 """
 
 from __future__ import annotations
@@ -11,89 +12,113 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lab import settings
 from lab.cluster import EXAMPLE, Cluster, Status
 from lab.member import VIP
 from lab.node import orderly_exit, until
-from lab.report import Chapter, write
+from lab.report import Chapter, Recording, write
 from lab.timeline import Timeline
 from tools.prepare import ROOT
 
-REPORT = ROOT / "build" / "cluster-demo.html"
+REPORT = ROOT / "build" / "demo.html"
 LONG = 400.0  # seconds
+BEFORE = 3.0  # seconds: what the picture of the crash shows of the time before
+
+
+def head(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def services_run(status: Status) -> bool:
+    """Tell whether everything runs but what may run nowhere: a node's fence device, which it does not run itself."""
+    return bool(status.resources) and not any(name.startswith("p_") for name in status.stopped())
 
 
 class Demo:
-    """One run; ``phases`` are those of the failover, with the seconds since the plug was pulled."""
+    """One run; what is printed is kept as chapters of the report."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.chapters: list[Chapter] = []
         self.phases: list[tuple[str, float]] = []
-        self.begun = time.time()
+        self.since = 0.0
+
+    @contextmanager
+    def chapter(self, title: str, before: float = 0.0) -> Iterator[None]:
+        """Count the seconds of the phases in this. before: seconds that the picture begins earlier."""
+        self.since, self.phases, outcome = time.time(), [], "FAILED"
+        try:
+            yield
+            outcome = "passed"
+        finally:
+            begun = self.since - before
+            self.chapters.append(Chapter(title, begun, self.since, time.time(), self.phases, outcome))
 
     def phase(self, text: str) -> None:
-        seconds = time.time() - self.begun
+        """Say what has just been reached."""
+        seconds = time.time() - self.since
         self.phases.append((text, seconds))
         print(f"   {seconds:6.1f} s  {text}", flush=True)
 
-    def wait(self, on: str, what: str, condition: Callable[[Status], object]) -> None:
+    def wait(self, what: str, condition: Callable[[Status], object], on: str = "") -> None:
         self.cluster.wait(condition, LONG, what, on=on)
         self.phase(what)
 
     def show(self) -> None:
-        print(self.cluster.crm("status"), flush=True)
+        """Use the cloud, and let the cluster speak for itself."""
+        # That there is none is what the scheduler says, the last of the services to be reached.
+        head(f"through the virtual address {VIP} (there is no compute node)")
+        for step, answer in self.cluster.use().items():
+            print(f"   {step}: {answer}", flush=True)
+        head("crm status")
+        print(self.cluster.crm("status").strip(), flush=True)
 
     def start(self) -> None:
-        print(f"\n== crm configure load update: {', '.join(EXAMPLE)}", flush=True)
-        begin = time.time()
-        self.cluster.load(*EXAMPLE)
-        self.cluster.wait(lambda status: status.resources and not status.stopped(), LONG, "everything runs")
-        print(f"   everything runs after {time.time() - begin:.1f} s\n", flush=True)
-        self.show()
-        print(f"== through the virtual address {VIP}: {self.cluster.use()}\n", flush=True)
+        head(f"crm configure load update: {', '.join(EXAMPLE)}")
+        with self.chapter("The example is loaded and starts"):
+            self.cluster.load(*EXAMPLE)
+            self.phase("loaded")
+            self.wait("everything runs", lambda status: status.resources and not status.stopped())
 
     def crash(self) -> None:
         source = self.cluster.status().where("p_ip")
         target = next(name for name in self.cluster.names if name != source)
-        print(f"== the plug of {source}, the active node, is pulled", flush=True)
-        self.begun = time.time()
-        self.cluster.crash(source)
-        self.wait(target, f"{source} is lost", lambda status: status.nodes.get(source) != "online")
-        until(self.fenced, LONG, f"{source} is fenced")
-        self.phase(f"{source} is fenced")
-        self.wait(target, f"data and address are on {target}", lambda status: status.where("p_ip") == target)
-        self.cluster.served(LONG)
-        self.phase("Keystone serves again")
-        self.wait(target, f"everything runs on {target}", lambda status: not status.stopped())
-        self.wait(target, f"{source} is back and moves nothing", lambda status: len(status.online()) == 2)
-        self.cluster.idle(on=target)
-        print(f"\n== through the virtual address {VIP}: {self.cluster.use()}\n", flush=True)
-        self.show()
+        head(f"the plug of {source}, the active node, is pulled")
+        with self.chapter("The active node crashes", BEFORE):
+            self.cluster.crash(source)
+            self.wait(f"{source} is lost", lambda status: status.nodes.get(source) not in ("online", None), target)
+            until(self.fenced, LONG, f"{source} is fenced")
+            self.phase(f"{source} is fenced")
+            self.wait(f"data and address are on {target}", lambda status: status.where("p_ip") == target, target)
+            self.cluster.served(LONG)
+            self.phase("Keystone serves again")
+            self.wait(f"everything runs on {target}", services_run, target)
+            self.cluster.wait(lambda status: len(status.online()) == 2, LONG, f"{source} is back", on=target)
+            self.cluster.idle(on=target)
+            self.wait(f"{source} is back, and nothing has moved", lambda status: status.where("p_ip") == target, target)
 
     def fenced(self) -> bool:
         return any(event.text == "is fenced" for event in self.cluster.events)
 
 
 def demonstrate(cluster: Cluster) -> None:
-    """Show it all, and write the report."""
+    """Show it all, and write the report, also of what went wrong."""
     timeline = Timeline(cluster)
     timeline.start()
     demo = Demo(cluster)
     try:
-        begun = time.time()
         demo.start()
-        started = time.time()
+        demo.show()
         demo.crash()
+        demo.show()
     finally:
         timeline.stop()
-    chapters = [
-        Chapter("Cold start", begun, started, [("everything runs, and was used", started - begun)]),
-        Chapter("The active node crashes", demo.begun, time.time(), demo.phases),
-    ]
-    write(REPORT, "Failover of an OpenStack controller", chapters, timeline.samples, cluster.events)
-    print(f"== the timeline: {REPORT.relative_to(ROOT)}")
+        recording = Recording("demo", demo.chapters, timeline.samples, cluster.events)
+        write(REPORT, "Failover of an OpenStack controller", [recording])
+        head(f"the timeline: {REPORT.relative_to(ROOT)}")
 
 
 def keep() -> int:
@@ -102,21 +127,19 @@ def keep() -> int:
     child = os.fork()
     if child:
         os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            said = pipe.read(1)
-        return int(said) if said else 1
+        try:
+            with orderly_exit(), os.fdopen(reading, "rb") as shown:
+                return 0 if shown.read(1) else 1
+        except BaseException:
+            # It is in a session of its own, where Ctrl-C does not reach.
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            raise
     os.setsid()
     os.close(reading)
-    cluster = Cluster(keep=True)
-    with orderly_exit():
-        try:
-            cluster.boot()
-            demonstrate(cluster)
-            print("== it stays. Log in: python3 -m lab shell n1 (then: crm_mon). Remove it: make demo-down", flush=True)
-        except BaseException as error:
-            cluster.destroy()
-            print(f"the laboratory: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
+    with orderly_exit(), Cluster(keep=True) as cluster:
+        demonstrate(cluster)
+        head("it stays. Log in: python3 -m lab shell n1 (then: crm_mon). Remove it: make demo-down")
         os.write(writing, b"0")
         os.close(writing)
         null = os.open(os.devnull, os.O_RDWR)
@@ -131,14 +154,18 @@ def main() -> int:
     if missing:
         print(f"the demonstration cannot run here: {'; '.join(missing)}", file=sys.stderr)
         return 1
-    if os.environ.get("KEEP") == "1":
-        return keep()
+    head("two nodes with Corosync, Pacemaker and this project's package; in all this takes about three minutes")
     try:
+        if os.environ.get("KEEP") == "1":
+            return keep()
         with orderly_exit(), Cluster() as cluster:
             demonstrate(cluster)
     except settings.LabError as error:
         print(f"the laboratory: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything is removed", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,25 +2,30 @@
 
 One cluster serves the whole session. Every test finds it whole (both nodes online, everything started, no failure
 remembered) and may leave it otherwise: the next test's fixture mends it first.
+
+What was seen is kept in build/timelines, a file for each session; the report shows those of sessions that run side
+by side in one page.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.watch import Daemons, Story
-from lab import settings
+from lab import cache, settings
 from lab.cluster import EXAMPLE, Cluster, Status
 from lab.node import orderly_exit
-from lab.report import Chapter, write
+from lab.report import Chapter, Recording, load_all, write
 from lab.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "build" / "cluster-tests.html"
+TIMELINES = ROOT / "build" / "timelines"
 COMPLAINT = re.compile(r"warning|error", re.IGNORECASE)
 LONG = 400.0  # seconds: that a busy machine is slow is no failure
 
@@ -31,7 +36,7 @@ def whole(status: Status) -> bool:
 
 
 @pytest.fixture(scope="session")
-def booted() -> Iterator[Cluster]:
+def booted(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     missing = settings.missing()
     if missing:
         pytest.skip("; ".join(missing))
@@ -40,15 +45,24 @@ def booted() -> Iterator[Cluster]:
         timeline.start()
         yield cluster
         timeline.stop()
-        chapters = [Chapter(told.name, told.begun, told.ended, told.phases, told.outcome) for told in _stories]
-        write(REPORT, "Cluster tests", chapters, timeline.samples, cluster.events)
+        # Named after its first module: two sessions that run side by side share none.
+        name = next(item.path.stem for item in request.session.items if item.path.parent == Path(__file__).parent)
+        if request.config.getoption("lf", False):
+            name += "-again"
+        with cache.locked("report"):
+            Recording(name, _chapters, timeline.samples, cluster.events).save(TIMELINES)
+            write(REPORT, "Cluster tests", load_all(TIMELINES))
 
 
 @pytest.fixture(scope="session")
 def loaded(booted: Cluster) -> tuple[str, float]:
     """Load the example; give what crmsh said to it, and the seconds until everything ran."""
+    begun = time.time()
     said = booted.load(*EXAMPLE)
-    return said, booted.wait(whole, LONG, "everything runs after a cold start")
+    seconds = booted.wait(whole, LONG, "everything runs after a cold start")
+    phases = [("loaded", time.time() - begun - seconds), ("everything runs", time.time() - begun)]
+    _chapters.append(Chapter("The example is loaded and starts", begun, begun, time.time(), phases))
+    return said, seconds
 
 
 @pytest.fixture
@@ -87,25 +101,33 @@ def set_parameters(cluster: Cluster) -> Iterator[Callable[..., None]]:
     cluster.idle()
 
 
-@pytest.fixture
-def story(request: pytest.FixtureRequest, booted: Cluster) -> Iterator[Story]:
+@pytest.fixture(autouse=True)
+def story(request: pytest.FixtureRequest, cluster: Cluster) -> Story:
     """Note when what happened; the seconds stand in the test's output and in the report."""
-    told = Story(booted, request.node.name)
-    yield told
-    told.end("passed" if getattr(request.node, "passed", False) else "FAILED")
+    told = Story(cluster, request.node.name)
     _stories.append(told)
+    return told
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the story know how its test ended."""
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a chapter of every test, also of one that did not get as far as its call."""
     report = yield
-    if report.when == "call":
-        item.passed = report.passed  # type: ignore[attr-defined]
+    told: Story | None = item.funcargs.get("story")
+    name = item.nodeid.rpartition("/")[2]
+    reason = call.excinfo.exconly().splitlines()[0][:400] if report.failed and call.excinfo else ""
+    if report.when == "call" and told is not None:
+        told.end("FAILED" if report.failed else report.outcome)
+        _chapters.append(Chapter(name, told.begun, told.since, told.ended, told.phases, told.outcome, reason))
+    elif report.failed:
+        _chapters.append(Chapter(name, call.start, call.start, call.stop, outcome="FAILED", reason=reason))
     return report
 
 
 _stories: list[Story] = []
+_chapters: list[Chapter] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
