@@ -345,10 +345,10 @@ def test_a_scheduler_without_placement(
         assert "Placement" in answer.reason
         assert "8778" in answer.reason
         answers: list[Answer] = []
-        starting = in_background(lambda: answers.append(one.start(timeout=60)))
+        starting = in_background(lambda: answers.append(one.start(timeout=120)))
         first: list[int] = []
         until(lambda: first.append(one.pid()) or first[-1], 20, "the daemon")
-        until(lambda: not processes.alive(first[-1]), 30, "it has given up")
+        until(lambda: not processes.alive(first[-1]), 90, "it has given up")
     # Placement is back: with it the daemon, in the same action.
     starting.join()
     assert answers[0].code == 0, answers
