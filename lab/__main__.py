@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab import cache, controller, eras, node, package, settings
+from lab import cache, controller, eras, member, node, package, settings
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _build(_: argparse.Namespace) -> int:
-    for layer in controller.layers():
+    for layer in (*member.layers(), package.builder()):
         # Older ones that were in use when this one was built.
         cache.remove_older(layer)
         print(layer)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tools import prepare
 
 ROOT = prepare.ROOT
@@ -52,7 +54,12 @@ class Report:
 
         print(f"\n=== {' | '.join(works)}", flush=True)
         with ThreadPoolExecutor(at_once) as pool:
-            self.results += pool.map(result, works)
+            try:
+                self.results += pool.map(result, works)
+            except BaseException:
+                # Ctrl-C has reached what runs; what waits is not begun.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def print(self) -> None:
         words = {True: "passed", False: "FAILED", None: "left out"}
@@ -67,15 +74,17 @@ def run(*command: str | Path, **environment: str) -> bool:
     return done.returncode == 0
 
 
-def stream(name: str, *command: str | Path) -> bool:
-    """Run a command that has the terminal with others: each line says whose it is. Return whether it succeeded."""
+def stream(name: str, *command: str | Path) -> int:
+    """Run a command that has the terminal with others: each line says whose it is. Return its exit code."""
     words = [str(word) for word in command]
     pipe = subprocess.PIPE
-    with subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+    # Not when a buffer is full: the lines show how far it is.
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(words, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(f"{name:>8} | {line}", end="", flush=True)
-    return process.returncode == 0
+    return process.returncode
 
 
 def real(name: str, *arguments: str) -> tuple[bool, str]:
@@ -83,13 +92,26 @@ def real(name: str, *arguments: str) -> tuple[bool, str]:
 
     On a busy machine a real daemon may be late: what failed is run once more in a new laboratory; the remark says so.
     """
-    # A cache of its own each: groups run side by side.
-    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{name}", *arguments]
-    if stream(name, *command):
-        return True, ""
+    # A cache of its own each, for groups run side by side, and a new one: what failed earlier is nothing to this run.
+    cache = ROOT / ".pytest_cache" / name
+    shutil.rmtree(cache, ignore_errors=True)
+    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
+    code = stream(name, *command)
+    if code != pytest.ExitCode.TESTS_FAILED:
+        return code == 0, "" if code == 0 else f"; pytest ended with {code}"
     print(f"{name:>8} | --- what failed, once more", flush=True)
-    again = stream(name, *command, "--last-failed", "--last-failed-no-failures=none")
-    return again, "; some only at the second try" if again else ""
+    passed = stream(name, *command, "--last-failed", "--last-failed-no-failures=none") == 0
+    return passed, "; some only at the second try" if passed else ""
+
+
+def laboratory() -> tuple[bool | None, str]:
+    """Build what the groups with real daemons boot, as far as it is not there, and show what is being done."""
+    from lab import settings
+
+    missing = settings.missing()
+    if missing:
+        return None, "; ".join(missing)
+    return run(sys.executable, "-m", "lab", "build"), f"in {settings.CACHE}"
 
 
 def style() -> tuple[bool | None, str]:
@@ -190,6 +212,7 @@ def main(groups: Iterable[str]) -> int:
     if "cluster" in wanted:
         with_daemons["outages"] = partial(cluster, "outages", OUTAGES)
     if with_daemons:
+        report.add({"laboratory": laboratory})
         # They wait more than they work; more than two at once would be late now and then.
         report.add(with_daemons, at_once=2)
     if {"unit", "services"} <= set(wanted):

@@ -154,7 +154,7 @@ def main() -> int:
     if missing:
         print(f"the demonstration cannot run here: {'; '.join(missing)}", file=sys.stderr)
         return 1
-    head("two nodes with Corosync, Pacemaker and this project's package; in all this takes about three minutes")
+    head("two nodes with Corosync, Pacemaker and this project's package; about three minutes, the first time ten")
     try:
         if os.environ.get("KEEP") == "1":
             return keep()
