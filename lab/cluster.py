@@ -89,6 +89,8 @@ class Status:
     failures: list[str] = field(default_factory=list)
     #: one line each, the newest first: what was fenced, or could not be
     fencing: list[str] = field(default_factory=list)
+    #: nodes that take part, whatever else is said of them: an unclean one may be about to be fenced
+    members: list[str] = field(default_factory=list)
 
     def online(self) -> list[str]:
         return [name for name, state in self.nodes.items() if state == "online"]
@@ -252,8 +254,8 @@ class Cluster:
         """
 
         def missed() -> bool:
-            seen = [self.status(other).nodes.get(name, "unknown") for other in self.awake() if other != name]
-            return self._closing.is_set() or not {"online", "standby", "maintenance", "unknown"}.intersection(seen)
+            said = [self.status(other) for other in self.awake() if other != name]
+            return self._closing.is_set() or all(one.nodes and name not in one.members for one in said)
 
         with contextlib.suppress(settings.LabError):
             until(missed, 20, "lost")
@@ -509,7 +511,8 @@ def parse(text: str) -> Status:
     current = root.find("summary/current_dc")
     quorate = current is not None and current.get("with_quorum") == "true"
     name = current.get("name", "") if current is not None else ""
-    return Status(quorate, name, nodes, resources, attributes, counts, failures, fencing)
+    members = [one.get("name", "") for one in root.iterfind("nodes/node") if one.get("online") == "true"]
+    return Status(quorate, name, nodes, resources, attributes, counts, failures, fencing, members)
 
 
 def _node_state(node: ElementTree.Element) -> str:
