@@ -11,10 +11,14 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab import progress, settings
+
+#: Seconds for which one waits without being told.
+PATIENCE = 2.0
 
 
 def digest(*recipe: str) -> str:
@@ -23,15 +27,24 @@ def digest(*recipe: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the lock of that name; wait for whoever holds it."""
+def locked(name: str, work: str = "") -> Iterator[None]:
+    """Hold the lock of that name; wait for whoever holds it.
+
+    work: what its holder does, for the person who waits for longer than PATIENCE.
+    """
     settings.CACHE.mkdir(parents=True, exist_ok=True)
     with open(settings.CACHE / f"{name}.lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.say(f"waiting for another builder of {name}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            text = f"waiting for another program, which {work or f'holds {handle.name}'} ..."
+            notice = threading.Timer(PATIENCE, progress.say, [text])
+            notice.daemon = True
+            notice.start()
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            finally:
+                notice.cancel()
         yield
 
 
@@ -45,7 +58,7 @@ def directory(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     done = path(name, recipe)
     if done.is_dir():
         return done
-    with locked(name):
+    with locked(name, f"builds {name}"):
         if done.is_dir():
             return done
         settings.LAYERS.mkdir(parents=True, exist_ok=True)

@@ -89,6 +89,8 @@ class Status:
     failures: list[str] = field(default_factory=list)
     #: one line each, the newest first: what was fenced, or could not be
     fencing: list[str] = field(default_factory=list)
+    #: nodes that take part, whatever else is said of them: an unclean one may be about to be fenced
+    members: list[str] = field(default_factory=list)
 
     def online(self) -> list[str]:
         return [name for name, state in self.nodes.items() if state == "online"]
@@ -126,6 +128,9 @@ class Cluster:
         self._locks = {name: threading.RLock() for name in self.names}
         self._cut: set[str] = set()
         self._frozen: set[str] = set()
+        # Set when all ends: no node is booted any more.
+        self._closing = threading.Event()
+        self._starting: list[threading.Thread] = []
         self._folder = settings.RUN / self.network.name
         self.power = PowerSwitch(self._folder / "fencing", self._power)
 
@@ -158,7 +163,7 @@ class Cluster:
                     shares=[(self._folder / "root", STORAGE), (self.power.folder, FENCING)],
                 )
             with progress.step("booting the nodes"):
-                self.each(lambda node: node.boot(keep=self.keep))
+                self.each(self._boot)
             with progress.step("our package, Corosync and Pacemaker"):
                 self.each(self._join)
                 self.wait(lambda status: len(status.online()) == len(self.names), timeout, "all nodes are online")
@@ -168,11 +173,34 @@ class Cluster:
 
     def destroy(self) -> None:
         """Crash all nodes and remove every trace of the cluster."""
+        self._close()
         self.power.close()
+        for thread in self._starting:
+            thread.join()
+        # The last one first, and all of them, whichever fails.
+        with contextlib.ExitStack() as steps:
+            steps.callback(self.network.remove)
+            steps.callback(remove, self._folder)
+            for node in self._nodes.values():
+                steps.callback(self._destroy, node)
+
+    def _close(self) -> None:
+        """Let no node boot any more; those that do fail."""
+        self._closing.set()
         for node in self._nodes.values():
+            node.kill()
+
+    def _destroy(self, node: Node) -> None:
+        with self._locks[node.hostname]:
             node.destroy()
-        remove(self._folder)
-        self.network.remove()
+
+    def _boot(self, node: Node) -> bool:
+        """Boot a node unless it runs or the cluster ends; tell whether it was done."""
+        with self._locks[node.hostname]:
+            if node.leader or self._closing.is_set():
+                return False
+            node.boot(keep=self.keep)
+            return True
 
     def _join(self, node: Node) -> None:
         node.run(["dpkg", "--install", PACKAGE], timeout=120, check=True)
@@ -196,8 +224,14 @@ class Cluster:
 
     def each(self, work: Callable[[Node], object]) -> None:
         """Do something in all running nodes at the same time."""
+        nodes = [node for node in self._nodes.values() if node.leader or not node.folder.exists()]
         with ThreadPoolExecutor() as pool:
-            list(pool.map(work, [node for node in self._nodes.values() if node.leader or not node.folder.exists()]))
+            try:
+                list(pool.map(work, nodes))
+            except (KeyboardInterrupt, SystemExit):
+                # The pool waits for its threads: nothing in a dead node takes long.
+                self._close()
+                raise
 
     def crash(self, name: str) -> None:
         """Pull the plug of a node."""
@@ -206,22 +240,31 @@ class Cluster:
             self._nodes[name].crash()
 
     def start(self, name: str) -> None:
-        """Boot a node that is down; where it is cut off it stays so."""
+        """Boot a node if it is down; where it is cut off it stays so."""
         with self._locks[name]:
-            self._nodes[name].boot()
-            if name in self._cut:
-                self.network.cut(self._nodes[name].machine)
-            self.say(name, "has booted")
+            if self._boot(self._nodes[name]):
+                if name in self._cut:
+                    self.network.cut(self._nodes[name].machine)
+                self.say(name, "has booted")
 
     def _start_when_missed(self, name: str) -> None:
         """Boot a node when the others have lost it, as they have of a real machine, which boots for longer than this.
 
         Pacemaker gives up on a node that has come back before it is told that it was fenced.
         """
-        others = [other for other in self.awake() if other != name]
+
+        def missed() -> bool:
+            said = [self.status(other) for other in self.awake() if other != name]
+            return self._closing.is_set() or all(one.nodes and name not in one.members for one in said)
+
         with contextlib.suppress(settings.LabError):
-            until(lambda: not any(self.status(other).nodes.get(name) == "online" for other in others), 20, "lost")
-        self.start(name)
+            until(missed, 20, "lost")
+        try:
+            self.start(name)
+        except (settings.LabError, OSError, subprocess.CalledProcessError) as error:
+            self.say(name, "did not boot")
+            if not self._closing.is_set():
+                progress.say(str(error))
 
     def cut(self, name: str) -> None:
         """Take out the network cable of a node; its fence device and its disks stay reachable."""
@@ -264,19 +307,24 @@ class Cluster:
         self.idle()
 
     def repair(self) -> None:
-        """Bring every node back: booted, thawed, with its network, not in standby; failures are forgotten."""
-        for name, node in self._nodes.items():
-            with self._locks[name]:
-                if not node.leader:
-                    self.start(name)
+        """Bring every node back: booted, thawed, with its network, not in standby; what was is forgotten.
+
+        That is failures, fencing, and properties that let the whole cluster do nothing.
+        """
+        for name in self.names:
+            self.start(name)
             self.thaw(name)
             if name in self._cut:
                 self.mend(name)
-        self.wait(lambda status: "offline" not in status.nodes.values() and status.nodes, 120, "all nodes are members")
+        self.wait(lambda status: "offline" not in status.nodes.values(), 120, "all nodes are members")
+        for option in ("maintenance-mode", "stop-all-resources"):
+            # Where it is not set this does nothing.
+            self.some().run(["crm_attribute", "--type", "crm_config", "--name", option, "--delete"], check=True)
         for name, state in self.status().nodes.items():
             if state == "standby":
                 self.online(name)
         self.crm("resource", "cleanup")
+        self.some().run(["stonith_admin", "--cleanup", "--history", "*"], check=True)
 
     def _power(self, action: str, name: str) -> str:
         """Do what a fence agent asks for; give the answer."""
@@ -295,7 +343,9 @@ class Cluster:
             self.say(name, "is fenced")
         if action in ("on", "reboot"):
             # As a real device: it answers when the power is off, and does not wait for the boot.
-            threading.Thread(target=self._start_when_missed, args=(name,), daemon=True).start()
+            thread = threading.Thread(target=self._start_when_missed, args=(name,), daemon=True)
+            thread.start()
+            self._starting.append(thread)
         return "ok"
 
     # -- what people and tests ask -----------------------------------------------------------------
@@ -342,7 +392,8 @@ class Cluster:
     def wait(self, condition: Callable[[Status], object], timeout: float, what: str, on: str = "") -> float:
         """Wait until the cluster's status satisfies a condition; give the seconds it took.
 
-        Raises settings.LabError with `what` and the last status after `timeout` seconds.
+        Where Pacemaker does not answer the condition is not asked. timeout: seconds, then settings.LabError is raised
+        with `what` and the last status.
         """
         begin = time.monotonic()
         last = Status()
@@ -350,7 +401,7 @@ class Cluster:
         def holds() -> object:
             nonlocal last
             last = self.status(on)
-            return condition(last)
+            return last.nodes and condition(last)
 
         until(holds, timeout, lambda: f"{what}; last seen: {last}", pause=0.3)
         return time.monotonic() - begin
@@ -460,11 +511,12 @@ def parse(text: str) -> Status:
     current = root.find("summary/current_dc")
     quorate = current is not None and current.get("with_quorum") == "true"
     name = current.get("name", "") if current is not None else ""
-    return Status(quorate, name, nodes, resources, attributes, counts, failures, fencing)
+    members = [one.get("name", "") for one in root.iterfind("nodes/node") if one.get("online") == "true"]
+    return Status(quorate, name, nodes, resources, attributes, counts, failures, fencing, members)
 
 
 def _node_state(node: ElementTree.Element) -> str:
-    for state in ("unclean", "pending", "standby", "maintenance"):
-        if node.get(state) == "true":
-            return state
-    return "online" if node.get("online") == "true" else "offline"
+    # Standby and maintenance are also said of a node that is off.
+    states = {**node.attrib, "offline": "false" if node.get("online") == "true" else "true"}
+    order = ("unclean", "pending", "offline", "standby", "maintenance")
+    return next((state for state in order if states.get(state) == "true"), "online")

@@ -83,25 +83,35 @@ class Node:
     def __exit__(self, *_: object) -> None:
         self.destroy()
 
-    def boot(self, timeout: float = 60, keep: bool = False) -> None:
+    def boot(self, timeout: float = 180, keep: bool = False) -> None:
         """Mount, boot, and return when the node's systemd has finished its start.
 
         timeout: seconds. keep: the node outlives this program (`python3 -m lab down` removes it).
-        Raises settings.LabError when it does not come up; the console's text is in console.log of the run folder.
+        Raises settings.LabError when it does not come up: then a new node is removed, and one that has run before
+        is down and keeps its files.
         """
-        if not self.folder.exists():
-            reap()
-            self._prepare(keep)
+        new = not self._record
         try:
+            if new:
+                reap()
+                self._prepare(keep)
+            elif not self.folder.exists():
+                raise settings.LabError(f"{self.hostname} has been removed")
             self._start(timeout)
             self.wait_booted(timeout)
         except BaseException:
-            self.destroy()
+            if new:
+                self.destroy()
+            else:
+                self.crash()
             raise
 
-    def wait_booted(self, timeout: float = 60) -> None:
-        """Wait until systemd in the node has no more jobs; units that failed do not count."""
-        self.run(["systemctl", "is-system-running", "--wait"], timeout=timeout)
+    def wait_booted(self, timeout: float = 180) -> None:
+        """Wait until systemd in the node has no more jobs; units that failed do not count. timeout: seconds."""
+        try:
+            self.run(["systemctl", "is-system-running", "--wait"], timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise settings.LabError(f"{self.hostname} did not finish its boot in {timeout:g} s") from None
 
     def stop(self, timeout: float = 40) -> None:
         """Shut the node down in an orderly way; its files stay, `boot` brings it back. timeout: seconds."""
@@ -119,11 +129,15 @@ class Node:
         """Pull the plug: SIGKILL for the node's first process, and with it for all others; its files stay."""
         if self._nspawn is None:
             return
-        self._signal(signal.SIGKILL)
+        self.kill()
         self.thaw()
         self._nspawn.wait()
         self._nspawn = None
         self.leader = 0
+
+    def kill(self) -> None:
+        """Do the first part of `crash`, from any thread: a boot that is under way in another one fails soon."""
+        self._signal(signal.SIGKILL)
 
     def freeze(self) -> None:
         """Let no process of the node run, as a hanging virtual machine."""
@@ -265,8 +279,14 @@ class Node:
             raise settings.LabError(f"systemctl {verb} {unit}: {done.stderr.strip()}\n{status}")
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.leader, number)
+        """Signal the node's first process; for as long as none is known, systemd-nspawn and what it has begun."""
+        nspawn, leader = self._nspawn, self._record.get("leader")
+        if nspawn is None or nspawn.poll() is not None:
+            return
+        targets = [leader[0]] if leader and _lives(leader) else [*_children(nspawn.pid), nspawn.pid]
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _prepare(self, keep: bool) -> None:
         """Write the record, mount the files, write what is this node's own."""
@@ -365,9 +385,10 @@ class Node:
             except (TimeoutError, socket.timeout):  # the second is its name before Python 3.10
                 continue
             if "X_NSPAWN_LEADER_PID" in message:
-                self.leader = int(message["X_NSPAWN_LEADER_PID"])
-                self._record["leader"] = _identity(self.leader)
+                leader = int(message["X_NSPAWN_LEADER_PID"])
+                self._record["leader"] = _identity(leader)
                 self._save()
+                self.leader = leader
             if message.get("READY") == "1":
                 return
 
@@ -459,28 +480,36 @@ def attach(folder: Path) -> Node:
 def reap(kept: bool = False, living: bool = False, names: Sequence[str] = ()) -> list[str]:
     """Remove the nodes whose program is dead; also kept ones, also those of living programs, if so told.
 
-    names: look at these only. Returns the names of the removed.
+    names: look at these only. Returns the names of the removed; what cannot be removed is said, and stays.
     """
     removed = []
-    with cache.locked("run"):
-        for folder, record in records().items():
+    with cache.locked("run", "removes what is left of old nodes"):
+        # First the programs that would boot their nodes again.
+        for folder, record in sorted(records().items(), key=lambda item: "program" not in item[1]):
             if names and folder.name not in names:
                 continue
             owner = record.get("owner")
             # A folder without a record may be a node that another program is making this very moment.
             fresh = not record and time.time() - folder.stat().st_mtime < 10
             if kept if owner is None and record else living or not (_lives(owner) or fresh):
-                remove(folder, record)
-                removed.append(folder.name)
+                try:
+                    remove(folder, record)
+                    removed.append(folder.name)
+                except (settings.LabError, OSError, subprocess.CalledProcessError) as error:
+                    progress.say(f"{folder.name} ({record.get('hostname', '?')}) could not be removed: {error}")
     return removed
 
 
 def remove(folder: Path, record: dict[str, Any] | None = None) -> None:
     """Remove processes, mount, cgroups and files of one node."""
     record = records().get(folder, {}) if record is None else record
-    for name in ("leader", "nspawn", "program"):
+    for name in ("program", "leader", "nspawn"):
         if _lives(record.get(name)) and record[name][0] != os.getpid():
-            os.kill(record[name][0], signal.SIGKILL)
+            pid = record[name][0]
+            # Its children: a first process that had no time to be recorded.
+            for one in [*(_children(pid) if name == "nspawn" else []), pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
     for cgroup in map(Path, record.get("own_cgroups", [])):
         _remove_cgroup(cgroup)
     for process in ("leader", "nspawn"):
@@ -494,7 +523,7 @@ def remove(folder: Path, record: dict[str, Any] | None = None) -> None:
 
 
 def _remove_cgroup(cgroup: Path) -> None:
-    """Remove a tree of cgroups; frozen processes in it die as soon as they are thawed."""
+    """Remove a tree of cgroups with all processes in it; frozen ones die as soon as they are thawed."""
     if not cgroup.is_dir():
         return
     if (cgroup / "cgroup.freeze").exists():
@@ -502,7 +531,12 @@ def _remove_cgroup(cgroup: Path) -> None:
     for folder, _, _ in os.walk(cgroup, topdown=False):
 
         def gone(folder: str = folder) -> bool:
-            with contextlib.suppress(FileNotFoundError, OSError):
+            with contextlib.suppress(OSError):
+                # Also what no record names, as its program was killed before it could write one.
+                for pid in map(int, Path(folder, "cgroup.procs").read_text().split()):
+                    if pid:  # 0 stands for a process that is not seen from here
+                        os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
                 os.rmdir(folder)
             return not os.path.isdir(folder)
 
@@ -536,6 +570,13 @@ def _identity(pid: int) -> list[int]:
     """Name a process beyond its number's reuse: number and start time in clock ticks (proc(5), field 22)."""
     text = Path(f"/proc/{pid}/stat").read_text()
     return [pid, int(text.rpartition(")")[2].split()[19])]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _lives(identity: list[int] | None) -> bool:

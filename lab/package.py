@@ -45,7 +45,7 @@ def build(target: Path, version: str = "", check: bool = False) -> Path:
     printed. Raises settings.LabError with the last words of what failed.
     """
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.CACHE) as folder:
+    with cache.locked("package", "builds the Debian package"), _work() as folder:
         work = Path(folder)
         source = work / NAME
         source.mkdir()
@@ -61,6 +61,14 @@ def build(target: Path, version: str = "", check: bool = False) -> Path:
         if check:
             print(_in_builder(work, ["lintian", "--allow-root", "--tag-display-limit=0", built.name]), end="")
         return Path(shutil.move(built, target / built.name))
+
+
+def _work() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for a build, under the lock: what is there already was left behind by a killed program."""
+    builds = settings.CACHE / "package"
+    shutil.rmtree(builds, ignore_errors=True)
+    builds.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=builds)
 
 
 def _copy(source: Path, target: Path) -> None:

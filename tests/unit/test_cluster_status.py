@@ -6,7 +6,7 @@ from lab.cluster import parse
 
 TEXT = """<pacemaker-result><summary><current_dc present="true" name="n2" with_quorum="true"/></summary>
 <nodes><node name="n1" online="true" standby="true" unclean="false"/><node name="n2" online="true"/>
-<node name="n3" online="false" unclean="true"/><node name="n4" online="false"/></nodes>
+<node name="n3" online="false" unclean="true"/><node name="n4" online="false" standby="true"/></nodes>
 <resources><group id="g"><resource id="p_ip" resource_agent="ocf:heartbeat:IPaddr2" role="Started" managed="true">
 <node name="n2"/></resource></group>
 <clone id="cl"><resource id="p_ping" resource_agent="ocf:pacemaker:ping" role="Started" managed="true"><node name="n2"/>
@@ -25,7 +25,7 @@ def test_crm_mon_is_read() -> None:
     status = parse(TEXT)
     assert (status.quorate, status.controller) == (True, "n2")
     assert status.nodes == {"n1": "standby", "n2": "online", "n3": "unclean", "n4": "offline"}
-    assert status.online() == ["n2"]
+    assert (status.online(), status.members) == (["n2"], ["n1", "n2"])
     assert (status.where("p_ip"), status.where("p_ping"), status.where("p_x")) == ("n2", "n2", "")
     assert status.stopped() == ["p_x"]
     assert [one.managed for one in status.resources] == [True, True, True, False]
