@@ -97,7 +97,13 @@ def _status(_: argparse.Namespace) -> int:
 def _down(given: argparse.Namespace) -> int:
     for name in node.reap(kept=True, living=given.all, names=given.names):
         print(f"removed: {name}")
-    return 0
+    # What could not be removed has been said.
+    left = [
+        folder.name
+        for folder, record in node.records().items()
+        if folder.name in given.names or (not given.names and (given.all or (record and record["owner"] is None)))
+    ]
+    return 1 if left else 0
 
 
 _COMMANDS = {
