@@ -85,6 +85,13 @@ def test_a_lost_address_or_file_system_comes_back_and_the_services_stay(
     )
     story.phase("connected")
     assert cluster.use() == cloud.WORKS
+    # Nor has a monitor taken one that was still looking for the broker for a dead one.
+    assert changed(before, daemons.all()) == {"p_mariadb", "p_rabbitmq"}
+
+
+def changed(before: dict[str, Identity], after: dict[str, Identity]) -> set[str]:
+    """Give the resources that do not run as the same process as before."""
+    return {name for name in before | after if after.get(name) != before.get(name)}
 
 
 def recovers_in_place(
@@ -109,6 +116,6 @@ def recovers_in_place(
     cluster.idle()
     after = daemons.all()
     assert {one[0] for one in after.values()} == {node}
-    assert {name for name in before | after if after[name] != before[name]} == renewed
+    assert changed(before, after) == renewed
     cluster.served(LONG)
     story.phase("served")

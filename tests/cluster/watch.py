@@ -64,6 +64,16 @@ class Daemons:
         processes = Processes(self.cluster.node(node))
         return processes, processes.family(pid)
 
+    def check(self, resource: str) -> str:
+        """Ask a resource out of turn, at the level that looks at everything; give what it said if all is not well."""
+        where = self.cluster.status().where(resource)
+        if not where:
+            return f"{resource} does not run"
+        node = self.cluster.node(where)
+        argv = ["crm_resource", f"--resource={resource}", "--force-check", "--verbose"]
+        checked = node.run(argv, env={"OCF_CHECK_LEVEL": "20"}, timeout=60)
+        return checked.stdout + checked.stderr if checked.returncode else ""
+
 
 def held(node: Node) -> set[str]:
     """Give what only one node may have at a time, of that node: the data, the address.
