@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ LONG = 400.0  # seconds: that a busy machine is slow is no failure
 def whole(status: Status) -> bool:
     """Tell whether both nodes are online and everything runs."""
     return len(status.online()) == len(status.nodes) > 1 and bool(status.resources) and not status.stopped()
+
+
+@contextmanager
+def switched_on(cluster: Cluster, name: str) -> Iterator[None]:
+    """Have a property of the cluster true, and false again whatever the test said meanwhile."""
+    cluster.crm("configure", "property", f"{name}=true")
+    try:
+        yield
+    finally:
+        cluster.crm("configure", "property", f"{name}=false")
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +131,8 @@ def pytest_runtest_makereport(
     reason = call.excinfo.exconly().splitlines()[0][:400] if report.failed and call.excinfo else ""
     if report.when == "call" and told is not None:
         told.end("FAILED" if report.failed else report.outcome)
-        _chapters.append(Chapter(name, told.begun, told.since, told.ended, told.phases, told.outcome, reason))
+        if told.cluster is item.funcargs.get("booted"):  # the timeline is that of this cluster
+            _chapters.append(Chapter(name, told.begun, told.since, told.ended, told.phases, told.outcome, reason))
     elif report.failed:
         _chapters.append(Chapter(name, call.start, call.start, call.stop, outcome="FAILED", reason=reason))
     return report

@@ -9,11 +9,12 @@ import pytest
 from services import faults
 from services.processes import Processes
 
-from cluster.conftest import LONG, whole
+from cluster.conftest import LONG, switched_on, whole
 from cluster.watch import Daemons, Story
 from lab import cloud
-from lab.cluster import Cluster
+from lab.cluster import Cluster, Status
 from lab.member import VIP
+from lab.node import until
 
 DROPPED = 120.0  # seconds
 FROZEN = 45.0
@@ -38,17 +39,19 @@ def refused(cluster: Cluster, node: str, port: int) -> AbstractContextManager[No
 
 
 def hold(cluster: Cluster, story: Story, culprit: str, resources: tuple[str, ...], seconds: float) -> None:
-    """Wait until everybody concerned names the culprit, and until the outage has lasted that long."""
+    """Wait until everybody concerned names the culprit, and until the outage has lasted that long, named to its end."""
     end = time.monotonic() + seconds
     node = cluster.status().where("p_ip")
-    names = [f"degraded-{resource}" for resource in resources]
-    cluster.wait(
-        lambda status: all(culprit in status.attributes.get(node, {}).get(name, "") for name in names),
-        LONG,
-        f"{culprit} is named by {names}",
-    )
+
+    def silent(status: Status) -> list[str]:
+        said = status.attributes.get(node, {})
+        return [resource for resource in resources if culprit not in said.get(f"degraded-{resource}", "")]
+
+    cluster.wait(lambda status: not silent(status), LONG, f"{culprit} is named by {resources}")
     story.phase(f"{culprit} named by all")
-    cluster.wait(lambda _: time.monotonic() > end, LONG, "the outage has lasted")
+    until(lambda: time.monotonic() > end, LONG, "the outage has lasted", pause=0.3)
+    status = cluster.status()
+    assert not silent(status), status
 
 
 def settled(cluster: Cluster, story: Story, failed: str = "") -> None:
@@ -93,24 +96,34 @@ def test_a_frozen_server_restarts_nobody_else(cluster: Cluster, daemons: Daemons
     unharmed = dict(before)
     if name == "keystone":
         unharmed.pop(resource)
-        cluster.wait(lambda status: status.where(resource) == node, LONG, "Keystone runs")
+        cluster.wait(lambda status: status.where(resource), LONG, "Keystone runs")
     cluster.served(LONG)
     settled(cluster, story, resource if name == "keystone" else "")
     after = daemons.all()
     assert {name: after[name] for name in unharmed} == unharmed
+    assert after[resource][0] == node
+    assert (after[resource] != before[resource]) == (name == "keystone")
+
+
+def starts_without_placement(status: Status) -> bool:
+    """Tell whether the scheduler's start has found out, be it that it failed or that it began degraded."""
+    said = [attributes.get("degraded-p_nova-scheduler", "") for attributes in status.attributes.values()]
+    said += [failure for failure in status.failures if failure.startswith("op_key=p_nova-scheduler_start_0")]
+    return any("Placement" in one for one in said)
 
 
 def test_a_cold_start_without_placement_ends_well(cluster: Cluster, story: Story) -> None:
     """Nova's scheduler (Zed) ends itself when it finds no Placement."""
-    cluster.crm("configure", "property", "stop-all-resources=true")
-    cluster.wait(lambda status: not any(one.running for one in status.resources), LONG, "everything has stopped")
-    story.begin()
-    end = time.monotonic() + AWAY
     with ExitStack() as away:
-        for node in cluster.names:
-            away.enter_context(refused(cluster, node, 8778))
-        cluster.crm("configure", "property", "stop-all-resources=false")
-        cluster.wait(lambda _: time.monotonic() > end, LONG, "Placement has been away")
+        with switched_on(cluster, "stop-all-resources"):
+            cluster.wait(lambda status: not any(one.running for one in status.resources), LONG, "everything stopped")
+            for node in cluster.names:
+                away.enter_context(refused(cluster, node, 8778))
+        story.begin()
+        end = time.monotonic() + AWAY
+        cluster.wait(starts_without_placement, LONG, "the scheduler's start says that it misses Placement")
+        story.phase("the scheduler's start misses Placement")
+        until(lambda: time.monotonic() > end, LONG, "Placement has been away", pause=0.3)
     story.phase("Placement is back")
     cluster.wait(whole, LONG, "everything runs, and no human did anything")
     story.phase("everything runs")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from services.processes import Processes
 
 from lab.cluster import Cluster, Status
+from lab.member import DATA, VIP
 from lab.node import Node
 
 Identity = tuple[str, int, int]
@@ -30,7 +37,18 @@ class Daemons:
             return 0
 
     def all(self, status: Status | None = None) -> dict[str, Identity]:
-        """Give node, number and start time (clock ticks) of the main process of every resource that has one."""
+        """Give node, number and start time (clock ticks) of the main process of every resource that has one.
+
+        All of them are there: two looks that find nothing would be equal.
+        """
+        found = self.now(status)
+        assert found, "no resource with a daemon runs"
+        absent = {name: one for name, one in found.items() if not (one[1] and one[2])}
+        assert not absent, f"no process of {absent}"
+        return found
+
+    def now(self, status: Status | None = None) -> dict[str, Identity]:
+        """Give the same while something happens: number and start time may be 0."""
         found = {}
         for one in (status or self.cluster.status()).resources:
             if one.node and one.agent.startswith(("systemd:", "ocf:openstack:")):
@@ -45,6 +63,54 @@ class Daemons:
         node, pid, _ = self.all()[resource]
         processes = Processes(self.cluster.node(node))
         return processes, processes.family(pid)
+
+    def check(self, resource: str) -> str:
+        """Ask a resource out of turn, at the level that looks at everything; give what it said if all is not well."""
+        where = self.cluster.status().where(resource)
+        if not where:
+            return f"{resource} does not run"
+        node = self.cluster.node(where)
+        argv = ["crm_resource", f"--resource={resource}", "--force-check", "--verbose"]
+        checked = node.run(argv, env={"OCF_CHECK_LEVEL": "20"}, timeout=60)
+        return checked.stdout + checked.stderr if checked.returncode else ""
+
+
+def held(node: Node) -> set[str]:
+    """Give what only one node may have at a time, of that node: the data, the address.
+
+    Read from outside, without a process in the node: it costs next to nothing, and a node that goes down has none.
+    """
+    found = set()
+    with contextlib.suppress(OSError):
+        proc = Path(f"/proc/{node.leader}")
+        if f" {DATA} " in (proc / "mounts").read_text():
+            found.add(DATA)
+        # proc_net(5) has no list of addresses; the kernel routes those of its own to itself.
+        if re.search(rf"\|-- {re.escape(VIP)}\n\s+/32 host LOCAL", (proc / "net/fib_trie").read_text()):
+            found.add(VIP)
+    return found if node.leader else set()
+
+
+@contextmanager
+def holders(cluster: Cluster) -> Iterator[set[tuple[str, ...]]]:
+    """Look all the time who has the data and the address; give the sets of holders that were seen.
+
+    Each is what one look found: (n1 has it, n1 has it too) or, for two at once, more.
+    """
+    seen: set[tuple[str, ...]] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            seen.add(tuple(f"{name} {what}" for name in cluster.names for what in sorted(held(cluster.node(name)))))
+
+    thread = threading.Thread(target=look, name="holders", daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
 
 
 class Story:
