@@ -13,7 +13,7 @@ import time
 from ocf_common.amqp_connection import Broker, Publisher
 from ocf_common.deadline import Deadline
 from ocf_common.network_errors import duration
-from ocf_common.outcomes import Silent, WrongAnswer
+from ocf_common.outcomes import Disconnected, Silent, WrongAnswer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ LEAST_TIMEOUT = 2  # seconds
 RETRY = 0.1
 
 
-class NeverConnected(WrongAnswer):
-    """The broker has no such queue: the daemon has not connected since the broker's data was made."""
+class NeverConnected(Disconnected):
+    """The broker has no such queue: the daemon has not connected since the broker was started."""
 
 
 class NoConsumer(Silent):
@@ -136,7 +136,7 @@ class Pinger:
 
     def _never_connected(self) -> NeverConnected:
         return NeverConnected(
-            f"RabbitMQ at {self._broker.address} has no queue {self.queue}: its daemon never connected"
+            f"RabbitMQ at {self._broker.address} has no queue {self.queue}: its daemon never connected", "broker"
         )
 
     def send(self) -> None:

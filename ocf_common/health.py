@@ -10,7 +10,8 @@ The rules, in order:
 4. This node's configuration does not fit a dependency: degraded while the daemon itself still answers, else
    failed.
 5. All dependencies are well, and one was down less than ``recovery_grace`` ago: the service is reconnecting,
-   degraded. Not for refused connections at the service's own port: that proves its death.
+   degraded. Not for refused connections at the service's own port: that proves its death. A broker that no longer
+   knows the daemon's queue was restarted between two monitors: the grace begins when that is first seen.
 6. Silence is asked again over a fresh connection. Still silent: degraded, until ``silent_checks`` monitors in
    a row were not answered.
 7. Everything else: failed.
@@ -27,6 +28,7 @@ from ocf_common.outcomes import (
     Attention,
     CheckFailed,
     DependencyDown,
+    Disconnected,
     Misconfigured,
     Refused,
     Silent,
@@ -149,6 +151,8 @@ class Judgement:
             return self._dependency_down(culprit)
         if isinstance(culprit, Misconfigured):
             return self._misconfigured(culprit, finding)
+        if isinstance(finding, Disconnected):
+            self._note_unseen_outage(finding.dependency)
         if not isinstance(finding, Refused):
             recent = self.memory.last_down(self.service.parameters.seconds("recovery_grace"))
             if recent is not None:
@@ -157,6 +161,16 @@ class Judgement:
         if isinstance(finding, Silent):
             return self._silence(finding)
         return GenericError(finding.reason)
+
+    def _note_unseen_outage(self, dependency: str) -> None:
+        """Note it once: a daemon that does not come back fails when the grace is over."""
+        if dependency in self.memory.down:
+            return
+        # The first level that asks the dependency sees that the daemon is there again.
+        self.memory.note_down(dependency, min(self.level, 10))
+        if not self.memory.save():
+            # The next monitor would take it for new, and so for ever.
+            del self.memory.down[dependency]
 
     def _culprit(self, finding: CheckFailed) -> CheckFailed | None:
         """Return the dependency that is at fault, the first in the service's order, or None."""

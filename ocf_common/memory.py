@@ -88,22 +88,25 @@ class Memory:
             return
         self._loaded = self._state()
 
-    def save(self) -> None:
-        """Write what has changed. A failure is no error: the agent then knows less the next time."""
+    def save(self) -> bool:
+        """Write what has changed; return whether it will be known the next time. A failure is no error."""
         if self._state() == self._loaded:
-            return
+            return True
         from ocf_common.pidfile import remove, replace_file
 
         try:
             if not (self.down or self.silent or self.published or self.refused):
                 remove(self.path)
-                return
+                self._loaded = self._state()
+                return True
             import json
 
             self._make_folder()
             replace_file(self.path, json.dumps(self._state()).encode("utf-8"), 0o600)
         except OSError:
-            pass
+            return False
+        self._loaded = self._state()
+        return True
 
     def _make_folder(self) -> None:
         """Make the folder; raises OSError where something else than a folder of our own is there."""

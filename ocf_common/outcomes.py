@@ -7,6 +7,7 @@ code: that is the work of ``health``, which asks the dependencies first::
     ├── Silent            no answer in time: busy, or hung
     ├── Refused           the service's own port refuses connections
     ├── WrongAnswer       it answered, with nonsense or an error
+    │   └── Disconnected  a dependency that is well knows nothing of the daemon
     ├── Attention         it serves, an operator must look at something (never a restart)
     ├── DependencyDown    another service is unreachable or cannot work
     └── Misconfigured     this node's configuration does not fit a dependency (login, URL, TLS)
@@ -33,6 +34,14 @@ class Refused(CheckFailed):
 
 class WrongAnswer(CheckFailed):
     """An answer that a healthy service does not give."""
+
+
+class Disconnected(WrongAnswer):
+    """A dependency is well and knows nothing of the daemon: it was restarted meanwhile, or the daemon never came."""
+
+    def __init__(self, reason: str, dependency: str) -> None:
+        super().__init__(reason)
+        self.dependency = dependency
 
 
 class Attention(CheckFailed):

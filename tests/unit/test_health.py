@@ -21,6 +21,7 @@ from ocf_common.outcomes import (
     Attention,
     CheckFailed,
     DependencyDown,
+    Disconnected,
     Misconfigured,
     Refused,
     Silent,
@@ -35,6 +36,7 @@ LOGIN = Misconfigured("RabbitMQ at 192.0.2.5:5672 refuses the login of nova", "b
 SCHEMA = Misconfigured("the database at 192.0.2.6:3306 knows no database nova", "database")
 SILENT = Silent("nova-scheduler gave no answer")
 REFUSED = Refused("127.0.0.1:8774 refuses connections")
+GONE = Disconnected("RabbitMQ at 192.0.2.5:5672 has no queue scheduler.controller", "broker")
 WRONG = WrongAnswer("http://127.0.0.1:8774/ answers 500")
 
 
@@ -269,6 +271,31 @@ def test_recovery_is_degraded_until_the_grace_is_over(make: Make, finding: Check
     assert service.memory.silent == {}
     service.now += 0.1
     assert "is back" not in service.examine()[1]
+
+
+def test_a_broker_that_has_forgotten_the_daemon_was_restarted_unseen(make: Make) -> None:
+    service = make()
+    service.finds = [GONE]
+    assert service.examine() == (190, "RabbitMQ is back for 0 s; nova-scheduler has not reconnected yet")
+    # Noted once, and by another call as well: it is not for ever.
+    service.now += 179
+    service.memory = Memory(service.memory.folder.rpartition("/")[0], "p_x", lambda: service.now)
+    assert service.examine() == (190, "RabbitMQ is back for 179 s; nova-scheduler has not reconnected yet")
+    service.now += 2
+    assert service.examine() == (1, GONE.reason)
+    # It has come back, and the broker is restarted once more.
+    service.finds = [None]
+    assert service.examine() == (0, "")
+    service.finds = [GONE]
+    assert service.examine()[0] == 190
+
+
+def test_a_broker_that_has_forgotten_the_daemon_is_no_excuse_that_cannot_be_remembered(make: Make) -> None:
+    service = make()
+    Path(service.memory.folder).write_text("in the way")
+    service.finds = [GONE]
+    assert service.examine() == (1, GONE.reason)
+    assert service.examine() == (1, GONE.reason)
 
 
 def test_recovery_grace_is_a_parameter(make: Make) -> None:
