@@ -29,6 +29,7 @@ def api(serving: Callable[[str], Agent], processes: Processes) -> Iterator[Agent
 
 @pytest.fixture
 def conductor(serving: Callable[[str], Agent], processes: Processes) -> Iterator[Agent]:
+    serving("keystone")  # through which it finds Placement
     agent = serving("nova-conductor")
     with undisturbed(processes, [agent]):
         yield agent
