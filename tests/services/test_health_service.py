@@ -176,7 +176,7 @@ def test_a_daemon_that_never_declared_its_queue(conductor: Agent) -> None:
     first = ask([lost], 10)[conductor.name, 10]
     assert (first.code, first.reason.endswith("nova-conductor has not reconnected yet")) == (190, True), first
     # It had its time.
-    answer = ask([same(lost, recovery_grace="0")], 10)[conductor.name, 10]
+    answer = ask([same(conductor, rpc_host="nobody", recovery_grace="0")], 10)[conductor.name, 10]
     assert (answer.code, answer.reason) == (
         1,
         "RabbitMQ at 127.0.0.1:5672 has no queue conductor.nobody: its daemon never connected",
