@@ -40,25 +40,17 @@ def test_the_cloud_works_through_the_virtual_address(cluster: Cluster, story: St
     story.phase("token, image and server request")
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
-def test_a_killed_resource_recovers_alone_and_in_place(
-    cluster: Cluster, daemons: Daemons, story: Story, resource: str
+@pytest.mark.parametrize(
+    ("resource", "signal"),
+    [*((resource, "KILL") for resource in RESOURCES), ("p_keystone", "STOP"), ("p_nova-scheduler", "STOP")],
+)
+def test_a_killed_or_frozen_resource_recovers_alone_and_in_place(
+    cluster: Cluster, daemons: Daemons, story: Story, resource: str, signal: str
 ) -> None:
     before = daemons.all()
     processes, family = daemons.family(resource)
     story.begin()
-    processes.signal("KILL", *family)
-    recovers_in_place(cluster, daemons, story, resource, before, {resource})
-
-
-@pytest.mark.parametrize("resource", ["p_keystone", "p_nova-scheduler"])
-def test_a_frozen_resource_recovers_alone_and_in_place(
-    cluster: Cluster, daemons: Daemons, story: Story, resource: str
-) -> None:
-    before = daemons.all()
-    processes, family = daemons.family(resource)
-    story.begin()
-    processes.signal("STOP", *family)
+    processes.signal(signal, *family)
     recovers_in_place(cluster, daemons, story, resource, before, {resource})
 
 
