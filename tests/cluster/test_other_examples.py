@@ -145,7 +145,17 @@ def with_stand_ins(cluster: Cluster) -> Iterator[Node]:
         place.unlink()
 
 
-def test_the_files_for_real_machines_are_understood(cluster: Cluster, with_stand_ins: Node) -> None:
+@pytest.mark.parametrize(
+    ("files", "resources"),
+    [
+        (("fencing-ipmi.crm", "storage-drbd.crm", "active-passive.crm"), ("st_n2", "ms_drbd", "p_fs", "p_keystone")),
+        (("fencing-ipmi.crm", "services.crm"), ("st_n1", "p_keystone", "p_placement-api", "p_nova-scheduler")),
+    ],
+    ids=["a whole controller", "services alone"],
+)
+def test_the_files_for_real_machines_are_understood(
+    cluster: Cluster, with_stand_ins: Node, files: tuple[str, ...], resources: tuple[str, ...]
+) -> None:
     """They are loaded into a configuration that no cluster runs."""
     node = with_stand_ins
     env = {"HOME": "/root", "COLUMNS": "200", "CIB_file": "/root/real.xml"}
@@ -162,7 +172,6 @@ def test_the_files_for_real_machines_are_understood(cluster: Cluster, with_stand
         assert old in cib
         cib = cib.replace(old, new)
     node.path("/root/real.xml").write_text(cib)
-    files = ("fencing-ipmi.crm", "storage-drbd.crm", "active-passive.crm")
     node.path("/root/real.crm").write_text("".join((EXAMPLES / name).read_text() for name in files))
     loaded = node.run(["crm", "configure", "load", "update", "/root/real.crm"], env=env, timeout=120)
     said = loaded.stdout + loaded.stderr
@@ -171,4 +180,4 @@ def test_the_files_for_real_machines_are_understood(cluster: Cluster, with_stand
     checked = node.run(["crm_verify", "--xml-file=/root/real.xml", "--verbose"])
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     shown = node.run(["crm", "configure", "show"], env=env, check=True).stdout
-    assert all(name in shown for name in ("st_n1", "st_n2", "ms_drbd", "p_fs", "p_keystone"))
+    assert all(name in shown for name in resources)
