@@ -359,8 +359,10 @@ class Cluster:
         running = [name for name, node in self._nodes.items() if node.leader and name not in self._frozen]
         return sorted(running, key=lambda name: name in self._cut)
 
-    def some(self) -> Node:
-        """Give a node that runs, one that is not cut off if there is one."""
+    def some(self, on: str = "") -> Node:
+        """Give the node of that name, without one any that runs, one that is not cut off if there is one."""
+        if on:
+            return self._nodes[on]
         for name in self.awake():
             return self._nodes[name]
         raise settings.LabError("no node is up")
@@ -370,7 +372,7 @@ class Cluster:
 
         on: the node; default one that runs. timeout: seconds.
         """
-        node = self._nodes[on] if on else self.some()
+        node = self.some(on)
         # crmsh's helper for secrets looks for Pacemaker in the output of ps, which is cut at the terminal's width.
         env = {"HOME": "/root", "COLUMNS": "200"}
         done = node.run(["crm", *arguments], env=env, input=input, timeout=timeout)
@@ -383,8 +385,7 @@ class Cluster:
     def status(self, on: str = "") -> Status:
         """Ask crm_mon; an empty status where Pacemaker does not answer. on: the node to ask."""
         try:
-            node = self._nodes[on] if on else self.some()
-            done = node.run(["crm_mon", "--one-shot", "--output-as=xml"], timeout=20)
+            done = self.some(on).run(["crm_mon", "--one-shot", "--output-as=xml"], timeout=20)
             return parse(done.stdout)
         except (settings.LabError, subprocess.TimeoutExpired, ElementTree.ParseError, OSError):
             return Status()
@@ -409,8 +410,7 @@ class Cluster:
     def idle(self, timeout: float = 300, on: str = "") -> float:
         """Wait until Pacemaker has nothing left to do; give the seconds. timeout: seconds."""
         begin = time.monotonic()
-        node = self._nodes[on] if on else self.some()
-        node.run(["crm_resource", "--wait", f"--timeout={timeout:g}s"], timeout=timeout + 10, check=True)
+        self.some(on).run(["crm_resource", "--wait", f"--timeout={timeout:g}s"], timeout=timeout + 10, check=True)
         return time.monotonic() - begin
 
     def use(self, *steps: str, timeout: float = 120) -> dict[str, str]:

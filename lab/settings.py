@@ -30,7 +30,7 @@ class LabError(Exception):
 
 def missing() -> list[str]:
     """Say what keeps this machine from running the laboratory, one reason an entry."""
-    reasons = [] if os.geteuid() == 0 else ["the laboratory boots containers and needs root"]
+    reasons = [] if os.geteuid() == 0 else ["the laboratory boots containers and needs root: run it as root"]
     absent = sorted({package for tool, package in HOST_TOOLS.items() if not shutil.which(tool)})
     if absent:
         reasons.append("not installed; run: apt-get install " + " ".join(absent))

@@ -25,6 +25,26 @@ def root() -> None:
         pytest.skip("needs root; run: sudo make check-unit")
 
 
+@pytest.fixture(scope="session")
+def laboratory_host() -> None:
+    """Ask for what the laboratory's nodes need."""
+    from lab import settings
+
+    missing = settings.missing()
+    if missing:
+        pytest.skip("; ".join(missing))
+
+
+@pytest.fixture(scope="session")
+def ocata() -> None:
+    """Ask for the daemons of Ocata."""
+    from lab import eras
+
+    missing = eras.ocata_missing()
+    if missing:
+        pytest.skip(missing)
+
+
 @pytest.fixture
 def public(tmp_path: Path) -> Iterator[Path]:
     """A folder that every user may enter and read, which pytest's own is not."""

@@ -16,10 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tools import prepare
+
+if TYPE_CHECKING:
+    #: passed, failed, or None for left out; and what there is to say about it
+    Outcome = tuple[bool | None, str]
 
 ROOT = prepare.ROOT
 COVERAGE_GOAL = 90  # percent of the library's branches and lines, unit and service tests together
@@ -44,7 +49,7 @@ class Result:
 class Report:
     results: list[Result] = field(default_factory=list)
 
-    def add(self, works: dict[str, Callable[[], tuple[bool | None, str]]], at_once: int = len(PYTHONS)) -> None:
+    def add(self, works: dict[str, Callable[[], Outcome]], at_once: int = len(PYTHONS)) -> None:
         """Run groups side by side, not more than that many at once, and note how each ended."""
 
         def result(group: str) -> Result:
@@ -104,17 +109,22 @@ def real(name: str, *arguments: str) -> tuple[bool, str]:
     return passed, "; some only at the second try" if passed else ""
 
 
-def laboratory() -> tuple[bool | None, str]:
-    """Build what the groups with real daemons boot, as far as it is not there, and show what is being done."""
+def in_laboratory(work: Callable[[], Outcome]) -> Callable[[], Outcome]:
+    """Give the group's work where a laboratory can run; else what leaves it out and says why."""
     from lab import settings
 
     missing = settings.missing()
-    if missing:
-        return None, "; ".join(missing)
+    return (lambda: (None, "; ".join(missing))) if missing else work
+
+
+def laboratory() -> Outcome:
+    """Build what the groups with real daemons boot, as far as it is not there, and show what is being done."""
+    from lab import settings
+
     return run(sys.executable, "-m", "lab", "build"), f"in {settings.CACHE}"
 
 
-def style() -> tuple[bool | None, str]:
+def style() -> Outcome:
     python = sys.executable
     checks = [
         run(python, "-m", "ruff", "check", "."),
@@ -139,7 +149,7 @@ def interpreter(version: str) -> str:
     return ""
 
 
-def unit(version: str) -> tuple[bool | None, str]:
+def unit(version: str) -> Outcome:
     """Run the unit tests with one version of Python; the environment's own also measures coverage.
 
     The output is shown when they are through: the versions run side by side, for the tests wait more than they work.
@@ -161,29 +171,21 @@ def unit(version: str) -> tuple[bool | None, str]:
     return done.returncode == 0, text
 
 
-def services() -> tuple[bool | None, str]:
-    from lab import eras, settings
+def services() -> Outcome:
+    from lab import eras
 
-    missing = settings.missing()
-    if missing:
-        return None, "; ".join(missing)
     without = eras.ocata_missing()
     text = f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
     ok, remark = real("services", "-q", "tests/services")
     return ok, text + remark
 
 
-def cluster(name: str, *arguments: str) -> tuple[bool | None, str]:
-    from lab import settings
-
-    missing = settings.missing()
-    if missing:
-        return None, "; ".join(missing)
+def cluster(name: str, *arguments: str) -> Outcome:
     ok, remark = real(name, "-v", *arguments)
     return ok, f"timelines: build/cluster-tests.html{remark}"
 
 
-def coverage() -> tuple[bool | None, str]:
+def coverage() -> Outcome:
     """Put the measurements of all groups together."""
     data = sorted(str(path) for path in ROOT.glob(".coverage.*"))
     if not data:
@@ -203,7 +205,7 @@ def main(groups: Iterable[str]) -> int:
         report.add({"style": style})
     if "unit" in wanted:
         report.add({f"unit, Python {version}": partial(unit, version) for version in PYTHONS})
-    with_daemons: dict[str, Callable[[], tuple[bool | None, str]]] = {}
+    with_daemons: dict[str, Callable[[], Outcome]] = {}
     if "cluster" in wanted:
         shutil.rmtree(TIMELINES, ignore_errors=True)
         with_daemons["cluster"] = partial(cluster, "cluster", "tests/cluster", f"--ignore={OUTAGES}")
@@ -212,9 +214,9 @@ def main(groups: Iterable[str]) -> int:
     if "cluster" in wanted:
         with_daemons["outages"] = partial(cluster, "outages", OUTAGES)
     if with_daemons:
-        report.add({"laboratory": laboratory})
+        report.add({"laboratory": in_laboratory(laboratory)})
         # They wait more than they work; more than two at once would be late now and then.
-        report.add(with_daemons, at_once=2)
+        report.add({group: in_laboratory(work) for group, work in with_daemons.items()}, at_once=2)
     if {"unit", "services"} <= set(wanted):
         report.add({"coverage": coverage})
     report.print()

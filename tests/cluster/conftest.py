@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from cluster.watch import Daemons, Story
-from lab import cache, settings
+from lab import cache
 from lab.cluster import EXAMPLE, Cluster, Status
 from lab.node import orderly_exit
 from lab.report import Chapter, Recording, load_all, write
@@ -47,10 +47,7 @@ def switched_on(cluster: Cluster, name: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def booted(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    missing = settings.missing()
-    if missing:
-        pytest.skip("; ".join(missing))
+def booted(request: pytest.FixtureRequest, laboratory_host: None) -> Iterator[Cluster]:
     with orderly_exit(), Cluster() as cluster:
         timeline = Timeline(cluster)
         timeline.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.conftest import COMPLAINT, LONG, whole
-from cluster.watch import Daemons, Identity, Story
+from cluster.watch import Daemons, Identity, Story, changed
 from lab import cloud
 from lab.cluster import Cluster
 from lab.member import DATA, VIP
@@ -79,11 +79,6 @@ def test_a_lost_address_or_file_system_comes_back_and_the_services_stay(
     until(lambda: cluster.use() == cloud.WORKS, LONG, "a server request is answered")
     # Nor has a monitor taken one that was still looking for the broker for a dead one.
     assert changed(before, daemons.all()) == {"p_mariadb", "p_rabbitmq"}
-
-
-def changed(before: dict[str, Identity], after: dict[str, Identity]) -> set[str]:
-    """Give the resources that do not run as the same process as before."""
-    return {name for name in before | after if after.get(name) != before.get(name)}
 
 
 def recovers_in_place(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.conftest import COMPLAINT, LONG, whole
-from cluster.watch import Daemons, Story
-from lab import cloud, eras
+from cluster.watch import Daemons, Story, changed
+from lab import cloud
 from lab.cluster import EXAMPLE, EXAMPLES, Cluster
 from lab.node import Node
 
@@ -21,11 +21,8 @@ GROUP = (
 
 
 @pytest.fixture
-def with_old_releases(cluster: Cluster) -> Iterator[str]:
+def with_old_releases(ocata: None, cluster: Cluster) -> Iterator[str]:
     """Load old-releases.crm beside the example, give what crmsh said, and take its resources out again."""
-    missing = eras.ocata_missing()
-    if missing:
-        pytest.skip(f"no daemons of Ocata: {missing}")
     yield cluster.load("old-releases.crm")
     for resource in OLD:
         cluster.crm("resource", "stop", resource)
@@ -72,8 +69,7 @@ def test_the_classic_form_works_and_costs_what_its_head_says(
     cluster.wait(lambda status: status.fail_counts, LONG, "the failure is counted")
     cluster.wait(lambda status: whole(status) and not changed_only_in_part(daemons, before), LONG, "all behind it runs")
     story.phase("broker and all behind it started anew")
-    after = daemons.all()
-    assert [name for name in GROUP if after[name] != before[name]] == list(GROUP[1:])
+    assert changed(before, daemons.all()) == set(GROUP[1:])
 
 
 def changed_only_in_part(daemons: Daemons, before: dict[str, tuple[str, int, int]]) -> list[str]:

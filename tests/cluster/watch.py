@@ -75,6 +75,12 @@ class Daemons:
         return checked.stdout + checked.stderr if checked.returncode else ""
 
 
+def changed(before: dict[str, Identity], after: dict[str, Identity]) -> set[str]:
+    """Give the resources that run as another process than before. All of them run, before and after."""
+    assert before.keys() == after.keys()
+    return {name for name in before if after[name] != before[name]}
+
+
 def held(node: Node) -> set[str]:
     """Give what only one node may have at a time, of that node: the data, the address.
 

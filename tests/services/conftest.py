@@ -40,10 +40,7 @@ def until(condition: Callable[[], object], seconds: float, what: str, pause: flo
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Node]:
-    missing = settings.missing()
-    if missing:
-        pytest.skip("; ".join(missing))
+def node(laboratory_host: None) -> Iterator[Node]:
     # While tests are written: a controller of `python3 -m lab up`, by its name, instead of one of our own.
     kept = os.environ.get("LAB_NODE")
     with orderly_exit(), nullcontext(attach(settings.RUN / kept)) if kept else controller.boot() as booted:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import controller, eras
+from lab import controller
 from lab.driver import Agent
 from lab.node import Node
 from services.conftest import PREFIX
@@ -71,9 +71,9 @@ def guide(node: Node) -> Iterator[Callable[[str], Agent]]:
 
 
 @pytest.mark.parametrize("name", GUIDE)
-def test_the_guides_parameters_work(name: str, guide: Callable[[str], Agent]) -> None:
-    if parameters(name, "")["binary"].startswith("/opt/ocata") and eras.ocata_missing():
-        pytest.skip(str(eras.ocata_missing()))
+def test_the_guides_parameters_work(name: str, guide: Callable[[str], Agent], request: pytest.FixtureRequest) -> None:
+    if parameters(name, "")["binary"].startswith("/opt/ocata"):
+        request.getfixturevalue("ocata")
     one = guide(name)
     for level in (None, 0, 10, 20):
         answer = one.monitor(level)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from lab import eras
 from lab.driver import Agent
 from lab.node import Node
 from services.conftest import until
@@ -15,10 +14,9 @@ from services.processes import Processes
 OCATA_NOVA = "/etc/nova-ocata/nova.conf"
 LATER = "/opt/2026.1/bin"
 UWSGI = f"{LATER}/uwsgi_python311"  # whose name makes Debian's program load its plugin
-needs_ocata = pytest.mark.skipif(bool(eras.ocata_missing()), reason=str(eras.ocata_missing()))
 
 
-@needs_ocata
+@pytest.mark.usefixtures("ocata")
 @pytest.mark.parametrize("name", ["nova-cert", "nova-consoleauth"])
 def test_ocata(name: str, agent: Callable[..., Agent], config_copy: Callable[..., str], processes: Processes) -> None:
     config = config_copy(OCATA_NOVA, f"era-{name}", {"DEFAULT": {"host": f"era-{name}"}})

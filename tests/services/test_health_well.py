@@ -105,10 +105,7 @@ def test_what_a_login_costs_keystone_and_mariadb(
         assert len([line for line in said if "WARNING" in line]) <= 2
 
 
-def test_the_services_of_ocata(agent: Callable[..., Agent], node: Node) -> None:
-    missing = eras.ocata_missing()
-    if missing:
-        pytest.skip(missing)
+def test_the_services_of_ocata(agent: Callable[..., Agent], node: Node, ocata: None) -> None:
     config = provision.OCATA.config
     agents = [
         agent(name, f"o_{name}", binary=f"/{eras.OCATA}/bin/{name}", config=config)

@@ -100,9 +100,9 @@ def tested(node: Node, serving: Callable[[str], Agent]) -> Callable[[str], Futur
     return lambda name: jobs[name]
 
 
-def test_ocf_tester_passes(name: str, tested: Callable[[str], Future[str]]) -> None:
-    if name in OCATA and eras.ocata_missing():
-        pytest.skip(str(eras.ocata_missing()))
+def test_ocf_tester_passes(name: str, tested: Callable[[str], Future[str]], request: pytest.FixtureRequest) -> None:
+    if name in OCATA:
+        request.getfixturevalue("ocata")
     said = tested(name).result(300)
     assert f"{AGENTS}/{name} passed all tests" in said, said
     assert "* rc" not in said, said
