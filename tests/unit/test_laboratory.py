@@ -26,7 +26,7 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
     """Give a process with a child, as systemd-nspawn is before it names the node's first process."""
-    with subprocess.Popen(["/bin/sh", "-c", "sleep 600 & wait"], start_new_session=True) as started:
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 600 & exec sleep 600"], start_new_session=True) as started:
         node.until(lambda: node._children(started.pid), 10, "a child")
         yield started
         if started.poll() is None:
