@@ -95,6 +95,10 @@ class Status:
     def online(self) -> list[str]:
         return [name for name, state in self.nodes.items() if state == "online"]
 
+    def lost(self, node: str) -> bool:
+        """Tell whether a node is not online; who does not know, because its own Pacemaker is silent, says no."""
+        return self.nodes.get(node, "online") != "online"
+
     def where(self, resource: str) -> str:
         """Give the node where it runs, or an empty string."""
         return next((one.node for one in self.resources if one.name == resource and one.running), "")

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lab import settings
+from lab import failover, settings
 from lab.cluster import EXAMPLE, Cluster, Status
 from lab.member import VIP
-from lab.node import orderly_exit, until
+from lab.node import orderly_exit
 from lab.report import Chapter, Recording, write
 from lab.timeline import Timeline
 from tools.prepare import ROOT
@@ -30,11 +30,6 @@ BEFORE = 3.0  # seconds: what the picture of the crash shows of the time before
 
 def head(text: str) -> None:
     print(f"\n== {text}", flush=True)
-
-
-def services_run(status: Status) -> bool:
-    """Tell whether everything runs but what may run nowhere: a node's fence device, which it does not run itself."""
-    return bool(status.resources) and not any(name.startswith("p_") for name in status.stopped())
 
 
 class Demo:
@@ -89,19 +84,11 @@ class Demo:
         head(f"the plug of {source}, the active node, is pulled")
         with self.chapter("The active node crashes", BEFORE):
             self.cluster.crash(source)
-            self.wait(f"{source} is lost", lambda status: status.nodes.get(source) not in ("online", None), target)
-            until(self.fenced, LONG, f"{source} is fenced")
-            self.phase(f"{source} is fenced")
-            self.wait(f"data and address are on {target}", lambda status: status.where("p_ip") == target, target)
-            self.cluster.served(LONG)
-            self.phase("Keystone serves again")
-            self.wait(f"everything runs on {target}", services_run, target)
+            for phase in failover.phases(self.cluster, source, target, self.since, LONG):
+                self.phase(phase)
             self.cluster.wait(lambda status: len(status.online()) == 2, LONG, f"{source} is back", on=target)
             self.cluster.idle(on=target)
             self.wait(f"{source} is back, and nothing has moved", lambda status: status.where("p_ip") == target, target)
-
-    def fenced(self) -> bool:
-        return any(event.text == "is fenced" for event in self.cluster.events)
 
 
 def demonstrate(cluster: Cluster) -> None:

@@ -9,8 +9,9 @@ from services import faults
 
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story, holders
-from lab import cloud, controller
-from lab.cluster import Cluster, Status
+from lab import cloud, controller, failover
+from lab.cluster import Cluster
+from lab.failover import happened, moved
 from lab.member import DATA, PROPERTIES, VIP
 from lab.node import until
 
@@ -29,29 +30,9 @@ def active(cluster: Cluster) -> str:
     return name
 
 
-def moved(status: Status, node: str) -> bool:
-    """Tell whether all that exists once runs on that node."""
-    once = [one.name for one in status.resources if one.name.startswith("p_") and one.name != "p_ping"]
-    return bool(once) and all(status.where(name) == node for name in once)
-
-
-def happened(cluster: Cluster, since: float, text: str) -> list[str]:
-    """Give the nodes to which that happened. since: seconds since the epoch."""
-    return [event.node for event in cluster.events if event.when > since and event.text == text]
-
-
 def watch_the_move(cluster: Cluster, story: Story, source: str, target: str) -> None:
-    """Note the phases of a failover, as the surviving node sees them, until the cloud serves again."""
-    cluster.wait(lambda status: status.nodes.get(source) != "online", LONG, f"{source} is lost", on=target)
-    story.phase("lost")
-    until(lambda: source in happened(cluster, story.since, "is fenced"), LONG, f"{source} is fenced")
-    story.phase("fenced")
-    cluster.wait(lambda status: status.where("p_ip") == target, LONG, "the address has moved", on=target)
-    story.phase("data and address moved")
-    cluster.served(LONG)
-    story.phase("tokens again")
-    cluster.wait(lambda status: moved(status, target), LONG, "everything has moved", on=target)
-    story.phase("everything moved")
+    for phase in failover.phases(cluster, source, target, story.since, LONG):
+        story.phase(phase)
 
 
 def test_a_crashed_node_is_fenced_and_the_other_serves(cluster: Cluster, daemons: Daemons, story: Story) -> None:
@@ -166,7 +147,7 @@ def test_a_healthy_node_that_is_fenced_comes_back(cluster: Cluster, daemons: Dae
         story.begin()
         cluster.node(serving).run(["stonith_admin", f"--reboot={fenced}"], timeout=LONG, check=True)
         assert happened(cluster, story.since, "is fenced") == [fenced]
-        cluster.wait(lambda status: status.nodes.get(fenced) != "online", LONG, f"{fenced} is lost", on=serving)
+        cluster.wait(lambda status: status.lost(fenced), LONG, f"{fenced} is lost", on=serving)
         cluster.wait(whole, LONG, "both nodes are online again", on=serving)
         story.phase(f"back for the {turn} time")
     assert daemons.all() == before

@@ -28,8 +28,7 @@ CULPRITS = {
 
 def dropped(cluster: Cluster, node: str, port: int) -> AbstractContextManager[None]:
     """Drop the packets to a port of the virtual address, as a network between would; loopback stays."""
-    rules = f"ip daddr {VIP} tcp dport {port} drop; ip saddr {VIP} tcp sport {port} drop;"
-    return faults.filtered(cluster.node(node), f"type filter hook input priority 0; {rules}")
+    return faults.dropped(cluster.node(node), port, address=VIP)
 
 
 def refused(cluster: Cluster, node: str, port: int) -> AbstractContextManager[None]:

@@ -56,10 +56,11 @@ def filtered(node: Node, chain: str) -> Iterator[None]:
         node.run(["nft", f"delete table inet {TABLE}"], check=True)
 
 
-def dropped(node: Node, *ports: int) -> AbstractContextManager[None]:
-    """Drop every packet to and from TCP ports, of open connections as well."""
+def dropped(node: Node, *ports: int, address: str = "") -> AbstractContextManager[None]:
+    """Drop every packet to and from TCP ports, of open connections as well. address: of this IPv4 address only."""
     numbers = ", ".join(map(str, ports))
-    rules = f"tcp dport {{ {numbers} }} drop; tcp sport {{ {numbers} }} drop;"
+    to, back = (f"ip daddr {address}", f"ip saddr {address}") if address else ("", "")
+    rules = f"{to} tcp dport {{ {numbers} }} drop; {back} tcp sport {{ {numbers} }} drop;"
     return filtered(node, f"type filter hook input priority 0; {rules}")
 
 
