@@ -6,12 +6,13 @@ and, where ``CI`` is set, also when something was left out that this machine mus
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,25 +89,26 @@ def stream(name: str, *command: str | Path) -> int:
     with subprocess.Popen(words, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            print(f"{name:>8} | {line}", end="", flush=True)
+            print(f"{name:>9} | {line}", end="", flush=True)
     return process.returncode
 
 
-def real(name: str, *arguments: str) -> tuple[bool, str]:
-    """Run tests with real daemons; give whether they passed, and a remark.
+def tests(name: str, *arguments: str | Path, runner: Sequence[str | Path] = (sys.executable,)) -> tuple[bool, str]:
+    """Run pytest; give whether all passed, and a remark. runner: the interpreter that runs it, with its arguments.
 
-    On a busy machine a real daemon may be late: what failed is run once more in a new laboratory; the remark says so.
+    On a busy machine a process may be late: what failed is run once more, in a new laboratory; the remark names it.
     """
     # A cache of its own each, for groups run side by side, and a new one: what failed earlier is nothing to this run.
     cache = ROOT / ".pytest_cache" / name
     shutil.rmtree(cache, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
+    command = [*runner, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
     code = stream(name, *command)
     if code != pytest.ExitCode.TESTS_FAILED:
         return code == 0, "" if code == 0 else f"; pytest ended with {code}"
-    print(f"{name:>8} | --- what failed, once more", flush=True)
+    failed = json.loads((cache / "v/cache/lastfailed").read_text())
+    print(f"{name:>9} | --- what failed, once more", flush=True)
     passed = stream(name, *command, "--last-failed", "--last-failed-no-failures=none") == 0
-    return passed, "; some only at the second try" if passed else ""
+    return passed, f"; only at the second try: {', '.join(failed)}" if passed else ""
 
 
 def in_laboratory(work: Callable[[], Outcome]) -> Callable[[], Outcome]:
@@ -150,11 +152,9 @@ def interpreter(version: str) -> str:
 
 
 def unit(version: str) -> Outcome:
-    """Run the unit tests with one version of Python; the environment's own also measures coverage.
-
-    The output is shown when they are through: the versions run side by side, for the tests wait more than they work.
-    """
-    python: list[str | Path] = [sys.executable, "-m", "coverage", "run", "--data-file=.coverage.unit"]
+    """Run the unit tests with one version of Python; the environment's own also measures coverage."""
+    measured = ROOT / ".coverage.unit"
+    python: list[str | Path] = [sys.executable, "-m", "coverage", "run", "--append", f"--data-file={measured}"]
     text = "with coverage"
     if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
         path = interpreter(version)
@@ -163,12 +163,10 @@ def unit(version: str) -> Outcome:
         folder = ROOT / f".venv-{version}"
         prepare.make_environment(path, folder)
         python, text = [folder / "bin/python"], ""
-    # A cache of its own each: pytest's and hypothesis's are not made for several at once.
-    options = ["-q", "-p", "no:cacheprovider", *WITHOUT_LAB]
-    command = [*map(str, python), "-m", "pytest", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    print(f"\n--- unit, Python {version}\n{done.stdout}{done.stderr}", flush=True)
-    return done.returncode == 0, text
+    else:
+        measured.unlink(missing_ok=True)
+    ok, remark = tests(f"unit-{version}", "-q", *WITHOUT_LAB, runner=python)
+    return ok, (text + remark).removeprefix("; ")
 
 
 def services() -> Outcome:
@@ -176,12 +174,12 @@ def services() -> Outcome:
 
     without = eras.ocata_missing()
     text = f"without nova-cert and nova-consoleauth: {without}" if without else "Ocata, Zed and 2026.1"
-    ok, remark = real("services", "-q", "tests/services")
-    return ok, text + remark
+    ok, remark = tests("services", "-q", "tests/services")
+    return ok, (text + remark).removeprefix("; ")
 
 
 def cluster(name: str, *arguments: str) -> Outcome:
-    ok, remark = real(name, "-v", *arguments)
+    ok, remark = tests(name, "-v", *arguments)
     return ok, f"timelines: build/cluster-tests.html{remark}"
 
 
