@@ -29,9 +29,15 @@ def main() -> int:
     down.add_argument("names", nargs="*", metavar="NODE", help="only these, as `status` names them")
     down.add_argument("--all", action="store_true", help="also nodes whose program is still running")
     given = parser.parse_args()
+    missing = settings.missing()
+    if missing and given.command != "status":
+        print(f"lab: {'; '.join(missing)}", file=sys.stderr)
+        return 1
     try:
         with node.orderly_exit():
             return _COMMANDS[given.command](given)
+    except KeyboardInterrupt:
+        return 130
     except settings.LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

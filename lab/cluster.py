@@ -232,7 +232,7 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             try:
                 list(pool.map(work, nodes))
-            except (KeyboardInterrupt, SystemExit):
+            except KeyboardInterrupt:
                 # The pool waits for its threads: nothing in a dead node takes long.
                 self._close()
                 raise

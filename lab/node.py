@@ -418,7 +418,10 @@ def mount_overlay(layers: Sequence[Path], folder: Path) -> None:
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    (folder / "record.json").write_text(json.dumps(record))
+    # Whole at any moment: to another program that cleans up, a folder with half a record is nobody's.
+    new = folder / "record.json.new"
+    new.write_text(json.dumps(record))
+    new.replace(folder / "record.json")
 
 
 _alive: set[Node] = set()
@@ -435,7 +438,8 @@ def orderly_exit() -> Iterator[None]:
     """Within this, SIGTERM and SIGHUP end the program as Ctrl-C does: with all context managers left in order."""
 
     def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
+        # As Ctrl-C indeed: to pytest any other exception, SystemExit too, is a failed test, and it goes on.
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -115,9 +115,12 @@ def main() -> int:
     if missing:
         print(f"cannot measure here: {'; '.join(missing)}", file=sys.stderr)
         return 1
-    with orderly_exit(), controller.boot() as node:
-        install(node, ROOT)
-        return bench(node)
+    try:
+        with orderly_exit(), controller.boot() as node:
+            install(node, ROOT)
+            return bench(node)
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
