@@ -11,6 +11,15 @@ import pytest
 from fake_proc import FakeProc
 from real_daemon import RealDaemon
 
+from lab.node import orderly_exit
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_order() -> Iterator[None]:
+    """Let SIGTERM end the tests as Ctrl-C does: what they have started goes with them."""
+    with orderly_exit():
+        yield
+
 
 @pytest.fixture
 def fake_proc(tmp_path: Path) -> FakeProc:

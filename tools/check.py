@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -74,19 +76,40 @@ class Report:
             print(f"{result.group:<22} {words[result.ok]:<9} {result.seconds:6.0f} s  {result.text}")
 
 
-def run(*command: str | Path, **environment: str) -> bool:
+@contextmanager
+def started(command: Iterable[str | Path], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a command until it ends; options: of Popen."""
+    with subprocess.Popen([str(word) for word in command], cwd=ROOT, text=True, **options) as process:
+        _running.add(process)
+        try:
+            yield process
+            process.wait()
+        finally:
+            _running.discard(process)
+
+
+_running: set[subprocess.Popen[str]] = set()
+
+
+def terminate(number: int, _frame: object) -> None:
+    """End as Ctrl-C does, which the terminal sends to everything that runs; this signal came here alone."""
+    for process in list(_running):
+        process.send_signal(number)
+    raise KeyboardInterrupt
+
+
+def run(*command: str | Path) -> bool:
     """Run a command with its output on the terminal; return whether it succeeded."""
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, check=False)
-    return done.returncode == 0
+    with started(command) as process:
+        pass
+    return process.returncode == 0
 
 
 def stream(name: str, *command: str | Path) -> int:
     """Run a command that has the terminal with others: each line says whose it is. Return its exit code."""
-    words = [str(word) for word in command]
-    pipe = subprocess.PIPE
     # Not when a buffer is full: the lines show how far it is.
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(words, cwd=ROOT, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+    with started(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(f"{name:>9} | {line}", end="", flush=True)
@@ -97,6 +120,7 @@ def tests(name: str, *arguments: str | Path, runner: Sequence[str | Path] = (sys
     """Run pytest; give whether all passed, and a remark. runner: the interpreter that runs it, with its arguments.
 
     On a busy machine a process may be late: what failed is run once more, in a new laboratory; the remark names it.
+    Not so what may never happen even once (`BrokenPromise` of the cluster tests).
     """
     # A cache of its own each, for groups run side by side, and a new one: what failed earlier is nothing to this run.
     cache = ROOT / ".pytest_cache" / name
@@ -105,6 +129,9 @@ def tests(name: str, *arguments: str | Path, runner: Sequence[str | Path] = (sys
     code = stream(name, *command)
     if code != pytest.ExitCode.TESTS_FAILED:
         return code == 0, "" if code == 0 else f"; pytest ended with {code}"
+    broken = cache / "v/promises/broken"
+    if broken.exists():
+        return False, f"; no second try for: {', '.join(json.loads(broken.read_text()))}"
     failed = json.loads((cache / "v/cache/lastfailed").read_text())
     print(f"{name:>9} | --- what failed, once more", flush=True)
     passed = stream(name, *command, "--last-failed", "--last-failed-no-failures=none") == 0
@@ -226,6 +253,7 @@ def main(groups: Iterable[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, terminate)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.watch import Daemons, Story
+from cluster.watch import BrokenPromise, Daemons, Story
 from lab import cache
 from lab.cluster import EXAMPLE, Cluster, Status
-from lab.node import orderly_exit
 from lab.report import Chapter, Recording, load_all, write
 from lab.timeline import Timeline
 
@@ -28,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "build" / "cluster-tests.html"
 TIMELINES = ROOT / "build" / "timelines"
 COMPLAINT = re.compile(r"warning|error", re.IGNORECASE)
+BROKEN = "promises/broken"  # where pytest's cache names the tests that tools.check gives no second try
 LONG = 400.0  # seconds: that a busy machine is slow is no failure
 
 
@@ -48,7 +48,7 @@ def switched_on(cluster: Cluster, name: str) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def booted(request: pytest.FixtureRequest, laboratory_host: None) -> Iterator[Cluster]:
-    with orderly_exit(), Cluster() as cluster:
+    with Cluster() as cluster:
         timeline = Timeline(cluster)
         timeline.start()
         yield cluster
@@ -123,6 +123,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Make a chapter of every test, also of one that did not get as far as its call."""
     report = yield
+    if call.excinfo is not None and call.excinfo.errisinstance(BrokenPromise):
+        _broken.append(item.nodeid)
+        item.config.cache.set(BROKEN, _broken)
     told: Story | None = item.funcargs.get("story")
     name = item.nodeid.rpartition("/")[2]
     reason = call.excinfo.exconly().splitlines()[0][:400] if report.failed and call.excinfo else ""
@@ -135,6 +138,7 @@ def pytest_runtest_makereport(
     return report
 
 
+_broken: list[str] = []
 _stories: list[Story] = []
 _chapters: list[Chapter] = []
 

@@ -22,7 +22,7 @@ location l_st_n3 st_n3 -inf: n3
 @pytest.fixture
 def cluster(laboratory_host: None) -> Iterator[Cluster]:
     """Give three nodes in the place of the session's two, each with its fence device."""
-    with node.orderly_exit(), Cluster(("n1", "n2", "n3")) as three:
+    with Cluster(("n1", "n2", "n3")) as three:
         mine = {settings.RUN / three.network.name, *(three.node(name).folder for name in three.names)}
         assert mine <= set(node.records())
         three.load("fencing-lab.crm")

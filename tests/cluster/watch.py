@@ -19,6 +19,16 @@ from lab.node import Node
 Identity = tuple[str, int, int]
 
 
+class BrokenPromise(AssertionError):
+    """What may never happen has happened: a second try would not make it good."""
+
+
+def promise(holds: object, seen: object) -> None:
+    """Raise BrokenPromise unless that holds. seen: what was seen instead."""
+    if not holds:
+        raise BrokenPromise(f"{seen}")
+
+
 class Daemons:
     """The main processes of the resources, wherever they run."""
 

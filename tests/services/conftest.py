@@ -18,7 +18,7 @@ import pytest
 from lab import controller, settings
 from lab.config import Options, set_options
 from lab.driver import Agent, install
-from lab.node import Node, attach, orderly_exit
+from lab.node import Node, attach
 from services.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def until(condition: Callable[[], object], seconds: float, what: str, pause: flo
 def node(laboratory_host: None) -> Iterator[Node]:
     # While tests are written: a controller of `python3 -m lab up`, by its name, instead of one of our own.
     kept = os.environ.get("LAB_NODE")
-    with orderly_exit(), nullcontext(attach(settings.RUN / kept)) if kept else controller.boot() as booted:
+    with nullcontext(attach(settings.RUN / kept)) if kept else controller.boot() as booted:
         install(booted, ROOT)
         shutil.copy(Path(__file__).with_name("covered.py"), booted.path(COVERED))
         yield booted
