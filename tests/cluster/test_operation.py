@@ -71,13 +71,15 @@ def test_a_reloadable_parameter_reloads_and_another_restarts(
 
 
 def test_another_configuration_file_restarts(
-    cluster: Cluster, daemons: Daemons, set_parameters: Callable[..., None]
+    cluster: Cluster, daemons: Daemons, story: Story, set_parameters: Callable[..., None]
 ) -> None:
     before = daemons.all()
     for node in map(cluster.node, cluster.names):
         shutil.copy2(node.path("/etc/nova/nova.conf"), node.path("/etc/nova/other.conf"))
         node.run(["chown", "--reference=/etc/nova/nova.conf", "/etc/nova/other.conf"], check=True)
+    story.begin()
     set_parameters("p_nova-conductor", config="/etc/nova/other.conf")
+    story.phase("restarted")
     after = daemons.all()
     assert changed(before, after) == {"p_nova-conductor"}
     _, pid, _ = after["p_nova-conductor"]
@@ -156,15 +158,18 @@ def test_a_password_can_be_a_secret(
     assert not cluster.status().fail_counts
 
 
-def test_maintenance_leaves_everything_alone(cluster: Cluster, daemons: Daemons) -> None:
+def test_maintenance_leaves_everything_alone(cluster: Cluster, daemons: Daemons, story: Story) -> None:
     before = daemons.all()
+    story.begin()
     with switched_on(cluster, "maintenance-mode"):
         cluster.wait(lambda status: not any(one.managed for one in status.resources), LONG, "nothing is managed")
         cluster.crm("resource", "refresh")
         cluster.idle()
+        story.phase("looked at anew, and left alone")
         assert daemons.all() == before
     cluster.wait(lambda status: all(one.managed for one in status.resources), LONG, "everything is managed")
     cluster.idle()
+    story.phase("managed again")
     assert daemons.all() == before
 
 
