@@ -209,9 +209,9 @@ class ApiService(Service):
             try:
                 return self.answers(deadline, tree())
             except Refused:
+                time.sleep(max(0.0, min(POLL, deadline.left())))
                 if deadline.left() < POLL:
                     raise
-                time.sleep(POLL)
 
 
 def judge(answer: HttpAnswer, url: HttpUrl, logged_in: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -88,8 +89,9 @@ class RealDaemon:
 
     def clean(self) -> None:
         for process in self.seen.values():
-            if is_running(self.proc, process):
-                os.kill(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                if is_running(self.proc, process):
+                    os.kill(process.pid, signal.SIGKILL)
         for opened in self.opened:
             opened.wait(10)
             if opened.stdout is not None:

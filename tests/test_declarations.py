@@ -160,7 +160,8 @@ def installed() -> Iterator[Path]:
         shutil.copytree(PROJECT / "agents", agents)
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / "ocf_common", Path(folder) / "lib" / "openstack" / "ocf_common", ignore=ignore)
-        Path(folder).chmod(0o755)
+        for place in (Path(folder), *Path(folder).rglob("*")):
+            place.chmod(place.stat().st_mode | (0o555 if place.is_dir() else 0o444))
         yield agents
 
 

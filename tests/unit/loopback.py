@@ -19,7 +19,8 @@ class Server:
         self.port: int = self.listener.getsockname()[1]
         self.handler = handler
         self.over = threading.Event()
-        threading.Thread(target=self.run, daemon=True).start()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def run(self) -> None:
         while True:
@@ -38,6 +39,9 @@ class Server:
 
     def close(self) -> None:
         self.over.set()
+        # A thread that waits in accept() is not woken by close(): it would keep the port, and serve whoever comes next.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(10)
         self.listener.close()
 
 

@@ -395,8 +395,8 @@ def test_hosts_are_tried_in_turn(broker, closed_port):
 def test_all_hosts_are_named_when_all_are_down(broker, closed_port):
     broker.silent_after = frame.ProtocolHeader
     addresses = [BrokerAddress("127.0.0.1", closed_port), broker.address()]
-    with pytest.raises(DependencyDown, match=r"refuses connections; RabbitMQ at .* does not answer within 0.\d s"):
-        amqp_check.ask(addresses, Deadline(0.4))
+    with pytest.raises(DependencyDown, match=r"refuses connections; RabbitMQ at .* does not answer within [\d.]+ s"):
+        amqp_check.ask(addresses, Deadline(2))
 
 
 def test_a_refused_login_weighs_more_than_a_dead_second_host(broker, closed_port):

@@ -293,7 +293,7 @@ def test_any_greeting_is_a_finding(greeting):
     fake = FakeServer()
     listener = Server(fake.converse)
     try:
-        fake.port, fake.greeting = listener.port, greeting
+        fake.port, fake.greeting, fake.error_at_login = listener.port, greeting, 1045
         with pytest.raises(CheckFailed):
             ask(fake, seconds=0.05)
     finally:

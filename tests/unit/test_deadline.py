@@ -50,5 +50,5 @@ def test_a_function_that_hangs_is_left_behind(seconds: float) -> None:
     begin = time.monotonic()
     with pytest.raises(OutOfTime):
         within(Deadline(seconds), release.wait)
-    assert time.monotonic() - begin >= seconds
+    assert time.monotonic() - begin >= seconds - 0.05  # in 3.9 locks wait by another clock
     release.set()

@@ -321,7 +321,7 @@ def test_a_keystone_that_cannot_be_reached(keystone, closed_url):
     with pytest.raises(DependencyDown, match=f"^Keystone at {closed_url} refuses connections$"):
         identity_check.ask(closed_url, Deadline(5))
     keystone.silent = True
-    with pytest.raises(DependencyDown, match=r"gave no answer within 0.3 s"):
+    with pytest.raises(DependencyDown, match=r"gave no answer within 0\.[23]"):
         identity_check.ask(keystone.url, Deadline(0.3))
     with pytest.raises(Misconfigured, match="cannot be used"):
         identity_check.ask("nonsense", Deadline(5))

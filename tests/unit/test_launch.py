@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import resource
@@ -68,8 +69,9 @@ class Launcher:
     def clean(self) -> None:
         for pid in self.pids:
             # What was launched leads its own session, so nobody else can be hit.
-            if Proc().process(pid) is not None and os.getsid(pid) == pid:
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == pid:
+                    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -85,6 +87,15 @@ def status(pid: int) -> Mapping[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def descriptors(pid: int) -> dict[str, str]:
+    """Give what each descriptor leads to; nothing where one was closed meanwhile."""
+    folder = Path(f"/proc/{pid}/fd")
+    try:
+        return {name: os.readlink(folder / name) for name in os.listdir(folder)}
+    except FileNotFoundError:
+        return {}
+
+
 def open_files(pid: int) -> tuple[int, int]:
     """Give the soft and the hard limit of open files."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
@@ -95,6 +106,8 @@ def open_files(pid: int) -> tuple[int, int]:
 def test_everything_that_a_good_init_system_sets(launcher: Launcher) -> None:
     pid = launcher.start()
     folder = Path(f"/proc/{pid}")
+    expected = {"0": "/dev/null", "1": str(launcher.output), "2": str(launcher.output)}
+    until(lambda: descriptors(pid) == expected)  # its loader has closed the libraries and locales
     fields = status(pid)
     assert folder.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == [word.encode() for word in SLEEP]
     assert os.getsid(pid) == os.getpgid(pid) == pid
@@ -108,8 +121,6 @@ def test_everything_that_a_good_init_system_sets(launcher: Launcher) -> None:
         b"LANG": b"C.UTF-8",
         b"OS_X_CONFIG": b"/etc/x",
     }
-    descriptors = {name: os.readlink(folder / "fd" / name) for name in os.listdir(folder / "fd")}
-    assert descriptors == {"0": "/dev/null", "1": str(launcher.output), "2": str(launcher.output)}
 
 
 def test_oom_score_is_an_ordinary_services(launcher: Launcher, root: None) -> None:

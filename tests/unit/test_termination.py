@@ -74,7 +74,7 @@ def test_workers_that_their_main_process_abandons_are_ended_in_order(daemon: Rea
 
 
 def test_stubborn_workers_that_their_main_process_abandons_are_killed(daemon: RealDaemon) -> None:
-    termination, _ = end(daemon, daemon.start("--workers", "3", "--abandon", "--ignore-term", "workers"), grace=1.0)
+    termination, _ = end(daemon, daemon.start("--workers", "3", "--abandon", "--ignore-term", "workers"), grace=3.0)
     assert {process.pid for process in termination.killed} == set(daemon.numbers["workers"])
 
 
