@@ -61,7 +61,7 @@ install-files:
 	install -m 0755 $(addprefix agents/,$(AGENTS)) $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/
 	install -m 0644 $(wildcard ocf_common/*.py) $(DESTDIR)$(OCF_ROOT)/lib/openstack/ocf_common/
 	install -d $(DESTDIR)/etc/logrotate.d
-	install -m 0644 packaging/openstack-resource-agents.logrotate $(DESTDIR)/etc/logrotate.d/openstack-resource-agents
+	install -m 0644 $(wildcard packaging/logrotate.d/*) $(DESTDIR)/etc/logrotate.d/
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(OCF_ROOT)/resource.d/openstack/,$(AGENTS))

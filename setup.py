@@ -1,11 +1,15 @@
-"""Puts agents and library where Pacemaker looks for them; ``make install`` does the same and compiles the library."""
+"""Puts agents, library and logrotate file where ``make install`` puts them, which also compiles the library.
+
+Call it as README.md says. ``--install-data=/usr`` is what gives /usr/lib/ocf, where Pacemaker looks: on Debian
+``--prefix=/usr`` alone means /usr/local.
+"""
 
 from pathlib import Path
 
 from setuptools import setup
 
 HERE = Path(__file__).parent
-OCF = "lib/ocf"  # below the prefix: --prefix=/usr gives /usr/lib/ocf
+OCF = "lib/ocf"  # below --install-data
 
 
 def files(folder: str, pattern: str) -> "list[str]":
@@ -25,7 +29,8 @@ setup(
     data_files=[
         (f"{OCF}/resource.d/openstack", files("agents", "*")),
         (f"{OCF}/lib/openstack/ocf_common", files("ocf_common", "*.py")),
+        ("/etc/logrotate.d", files("packaging/logrotate.d", "*")),
     ],
-    install_requires=["requests", "python-keystoneclient", "pika", "PyMySQL"],
+    install_requires=["requests", "python-keystoneclient", "pika", "PyMySQL", "PyYAML"],
     extras_require={"test": ["pytest", "hypothesis"]},
 )
