@@ -43,8 +43,8 @@ def daemon_parameters(binary: str, config: str, user: str, wsgi: bool) -> tuple[
             "string",
             user,
             "User that runs the daemon",
-            "The account that the daemon runs as, with all its groups. Where uWSGI is started it takes "
-            "precedence over the uid in the ini file.",
+            "The account that the daemon is started as, with all its groups. Where uWSGI is started it takes "
+            "precedence over the uid in the ini file; only root lets uWSGI change to that uid.",
         ),
         Parameter(
             "pid",

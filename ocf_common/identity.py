@@ -4,7 +4,7 @@ A process belongs to a resource only when that is proven. The rules, in order:
 
 1. It is alive: a zombie is not.
 2. It lives in the agent's own PID and mount namespace: a container's daemon is not ours.
-3. It runs as the resource's user, where that user is known on this host.
+3. It runs as the resource's user, where that user is known on this host. root may have become anybody since.
 4. Either the pid file holds its number together with its start time and this boot (we started it, or adopted it
    before), or its command line is that of the service, with the resource's configuration:
 
@@ -242,7 +242,8 @@ class Finder:
             raise CannotTell(f"the namespaces of process {process.pid} cannot be read")
         if namespaces != self._own_namespaces:
             return False
-        return self.expected.uid is None or self.proc.uid(process.pid) == self.expected.uid
+        # What was started as root may give that up for a user of its own choice (uid in uWSGI's ini).
+        return self.expected.uid in (None, 0) or self.proc.uid(process.pid) == self.expected.uid
 
     def _likeness(self, process: Process) -> Likeness | None:
         """Rule 4, the command line."""

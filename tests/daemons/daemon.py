@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--child", nargs="+", default=[], help="another program that is meant to outlive the daemon")
     parser.add_argument("--helper", action="store_true", help="a helper such as oslo.privsep starts")
     parser.add_argument("--background", action="store_true", help="fork, and let the first process exit with 0")
+    parser.add_argument("--become", type=int, help="the number of the user that the daemon becomes, as root")
     parser.add_argument("--port", type=int, help="answer HTTP on this port of 127.0.0.1")
     parser.add_argument("--status", type=int, default=200, help="the HTTP status of every answer")
     parser.add_argument("--delay", type=float, default=0, help="seconds before it listens")
@@ -86,6 +87,8 @@ def main():
         sys.stderr.flush()
     if options.die is not None:
         sys.exit(options.die)
+    if options.become is not None:
+        os.setuid(options.become)
     if options.background:
         if os.fork():
             os._exit(0)

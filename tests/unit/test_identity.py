@@ -323,6 +323,12 @@ def test_user_unknown_on_this_host_forbids_nothing(fake_proc: FakeProc) -> None:
     assert main_of(fake_proc, uid=None) == 100
 
 
+def test_a_daemon_that_was_started_as_root_may_have_become_anybody(fake_proc: FakeProc) -> None:
+    daemon = fake_proc.add(100, DAEMON, uid=UID)
+    for record in (proof(daemon), PidRecord(100), None):
+        assert main_of(fake_proc, record, uid=0) == 100
+
+
 def test_two_resources_never_see_each_other(fake_proc: FakeProc) -> None:
     family(fake_proc, main=100)
     family(fake_proc, main=200, arguments=[PYTHON, SCRIPT, "--config-file", OTHER])

@@ -232,6 +232,15 @@ def test_a_daemon_that_runs_is_not_started_twice(resource: Resource, lost: bool)
     assert record.is_same(process, Proc().boot())
 
 
+def test_a_daemon_that_gives_root_up_is_known_and_ended(resource: Resource, root: None) -> None:
+    resource.options += ["--become", str(pwd.getpwnam("nobody").pw_uid)]
+    assert resource.call("start")[:2] == (0, "")
+    assert resource.call("monitor", interval=20)[:2] == (0, "")
+    assert resource.call("start")[:2] == (0, "")
+    assert resource.call("stop")[:2] == (0, "")
+    assert resource.main() == 0
+
+
 def test_a_pid_file_of_another_program_hides_nothing_and_harms_nobody(resource: Resource) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         resource.pid_file.write_text(f"{other.pid}\n")
