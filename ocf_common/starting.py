@@ -90,7 +90,7 @@ class Starting:
             self.lifecycle.memory.save()
 
     def _refuse_rivals(self) -> None:
-        """Raise GenericError where another manager runs the daemon or somebody holds its port."""
+        """Raise GenericError where another manager runs the daemon or somebody holds its address."""
         tree = self.lifecycle.find(thorough=True)
         if tree.foreign:
             process, unit = tree.foreign[0]
@@ -102,8 +102,11 @@ class Starting:
             return
         from ocf_common import sockets
 
-        port = address[1]
-        inodes = [inode for _, inode in sockets.listeners(port, self.service.proc.root)]
+        host, port = address
+        listeners = sockets.listeners(port, self.service.proc.root)
+        # A proxy may hold the same port of another address: the virtual one in front of the service.
+        ours = self._numbers(host) if listeners else frozenset()
+        inodes = [inode for held, inode in listeners if {held, *ours} & sockets.ANY or held in ours]
         if not inodes:
             return
         holders = sorted(pid for pids in sockets.owners(inodes, self.service.proc.root).values() for pid in pids)
@@ -116,6 +119,18 @@ class Starting:
             )
         command = self.service.proc.command_line(holders[0])[:1]
         raise GenericError(f"port {port} is held by pid {holders[0]} ({' '.join(command)}); end it first")
+
+    def _numbers(self, host: str) -> frozenset[str]:
+        """Return the numeric addresses of ``host``; every address where it is not known by name."""
+        from ocf_common.resolve import Unresolvable, resolve
+        from ocf_common.sockets import ANY, normal
+
+        if host in ANY:
+            return ANY
+        try:
+            return frozenset(normal(place[0]) for _, place in resolve(host, 0, self.deadline.part(QUESTION_LIMIT)))
+        except Unresolvable:
+            return ANY
 
     def _launch(self, form: Form, account: pwd.struct_passwd) -> None:
         arguments, environment = self.service.command(form)

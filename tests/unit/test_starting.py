@@ -33,6 +33,7 @@ class Api(ApiService):
     project = "nova"
     binary = "nova-scheduler"
     dependencies = ("database",)
+    bind_host = (("DEFAULT", "address"),)
     bind_port = (("DEFAULT", "port"),)
 
 code = lifecycle.run(Api, os.environ, sys.argv, 0, Proc())
@@ -50,7 +51,7 @@ class Resource:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.configure("sqlite:////dev/null")
+        self.configure()
         self.options = ["--port", str(self.port)]
         self.given = {
             "binary": str(daemon.script),
@@ -59,8 +60,8 @@ class Resource:
             "output_file": str(folder / "x.out"),
         }
 
-    def configure(self, database: str) -> None:
-        text = f"[DEFAULT]\nport = {self.port}\n[database]\nconnection = {database}\n"
+    def configure(self, database: str = "sqlite:////dev/null", address: str = "") -> None:
+        text = f"[DEFAULT]\naddress = {address}\nport = {self.port}\n[database]\nconnection = {database}\n"
         self.daemon.config.write_text(text)
 
     @property
@@ -191,7 +192,7 @@ def test_a_living_daemon_whose_dependency_is_down_has_started(resource: Resource
     assert code == 190
     assert str(closed_port) in reason
     # The dependency is back, the service has not noticed yet:
-    resource.configure("sqlite:////dev/null")
+    resource.configure()
     code, reason, _ = resource.call("monitor", interval=20)
     assert code == 190
     assert "is back for" in reason
@@ -205,14 +206,34 @@ def test_a_living_daemon_that_never_answers_fails_just_before_the_limit(resource
     assert 3 <= seconds < 5
 
 
-def test_a_port_that_somebody_else_holds_is_named_with_its_holder(resource: Resource) -> None:
+@pytest.mark.parametrize(
+    ("ours", "held"),
+    [
+        ("", "127.0.0.9"),
+        ("127.0.0.1", "0.0.0.0"),  # noqa: S104 - as another program would
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "127.0.0.1"),
+        ("nöbody-knows-it", "127.0.0.9"),
+    ],
+)
+def test_a_port_that_somebody_else_holds_is_named_with_its_holder(resource: Resource, ours: str, held: str) -> None:
+    resource.configure(address=ours)
     with socket.socket() as rival:
-        rival.bind(("127.0.0.1", resource.port))
+        rival.bind((held, resource.port))
         rival.listen()
         code, reason, _ = resource.call("start")
     assert code == 1
     assert reason.startswith(f"port {resource.port} is held by pid {os.getpid()}")
     assert not resource.main()
+
+
+def test_the_same_port_of_another_address_may_be_held(resource: Resource) -> None:
+    """haproxy listens on the virtual address, the service on the node's own."""
+    resource.configure(address="127.0.0.1")
+    with socket.socket() as proxy:
+        proxy.bind(("127.0.0.9", resource.port))
+        proxy.listen()
+        assert resource.call("start")[:2] == (0, "")
 
 
 @pytest.mark.parametrize("lost", [True, False])
