@@ -9,7 +9,8 @@ A process belongs to a resource only when that is proven. The rules, in order:
    before), or its command line is that of the service, with the resource's configuration:
 
    - the script: ``/usr/bin/python3 /usr/bin/nova-scheduler --config-file /etc/nova/nova.conf``; a daemon without
-     ``--config-file`` uses the default one and belongs to a resource that has the default;
+     ``--config-file`` uses the default one and belongs to a resource that has the default; every ``--config-dir``
+     counts too;
    - the title that nova 33 and later give themselves: ``nova-scheduler: master process [COMMAND LINE]``;
    - uWSGI with the service's ini file, module or script.
 
@@ -71,8 +72,9 @@ class Expected:
     """What the processes of one resource look like.
 
     ``names`` are the program's names (``nova-scheduler``), ``wsgi`` what a uWSGI of this service is started with
-    (ini paths, modules, script names), ``configs`` its configuration files, ``default_configs`` those that a
-    daemon without ``--config-file`` uses, ``uid`` the user's number (None where unknown).
+    (ini paths, modules, script names), ``configs`` its configuration files and the folders of ``--config-dir``,
+    ``default_configs`` the files that a daemon without ``--config-file`` uses, ``uid`` the user's number (None where
+    unknown).
     """
 
     __slots__ = ("configs", "default_configs", "names", "own_script", "uid", "wsgi")
@@ -114,7 +116,7 @@ class Expected:
             # The agent itself is a script of the same name.
             if "/resource.d/" in script or script == self.own_script:
                 return None
-            return self._with_configs("", _config_files(arguments[position + 1 :]))
+            return self._with_configs("", arguments[position + 1 :])
         return self._recognise_title(arguments[0], program)
 
     def _recognise_title(self, title: str, program: str) -> Likeness | None:
@@ -123,24 +125,22 @@ class Expected:
             return None
         if not rest.startswith("master"):
             return Likeness("worker", False)
-        command = rest.partition("[")[2].rpartition("]")[0].split()
-        return self._with_configs("main", _config_files(command))
+        return self._with_configs("main", rest.partition("[")[2].rpartition("]")[0].split())
 
     def _recognise_uwsgi(self, arguments: list[str]) -> Likeness | None:
         application = False
-        files: list[str] = []
-        for position, argument in enumerate(arguments):
+        options = handed_over(arguments)
+        for argument in arguments:
             value = argument.partition("=")[2] if argument.startswith("--") and "=" in argument else argument
             if value in self.wsgi or (value.startswith("/") and basename(value) in self.wsgi):
                 application = True
             if value.startswith(CONFIG_PLACEHOLDER):
-                files += [value[len(CONFIG_PLACEHOLDER) :]]
-            if argument == "--pyargv" and position + 1 < len(arguments):
-                files += _config_files(arguments[position + 1].split())
-        return self._with_configs("", files) if application else None
+                options += ["--config-file", value[len(CONFIG_PLACEHOLDER) :]]
+        return self._with_configs("", options) if application else None
 
-    def _with_configs(self, role: str, files: list[str]) -> Likeness | None:
-        if (frozenset(files) or self.default_configs) == self.configs:
+    def _with_configs(self, role: str, arguments: list[str]) -> Likeness | None:
+        files = frozenset(option_values("--config-file", arguments)) or self.default_configs
+        if files.union(option_values("--config-dir", arguments)) == self.configs:
             return Likeness(role, True)
         return None
 
@@ -156,8 +156,9 @@ def option_values(option: str, arguments: list[str]) -> list[str]:
     return values
 
 
-def _config_files(arguments: list[str]) -> list[str]:
-    return option_values("--config-file", arguments)
+def handed_over(arguments: list[str]) -> list[str]:
+    """Return the arguments that uWSGI hands over to the application."""
+    return [word for text in option_values("--pyargv", arguments) for word in text.split()]
 
 
 def _is_helper(arguments: list[str]) -> bool:

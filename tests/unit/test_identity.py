@@ -147,6 +147,17 @@ def test_all_configuration_files_must_match() -> None:
     assert expect(configs=[CONFIG, OTHER]).recognise(DAEMON, "") is None
 
 
+def test_configuration_folders_must_match_too() -> None:
+    ours, theirs = [*DAEMON, "--config-dir", "/etc/a.d"], [*DAEMON, "--config-dir=/etc/b.d"]
+    title = MASTER.replace("]", " --config-dir /etc/a.d]")
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise(ours, "") is not None
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise([*BARE, "--config-dir=/etc/a.d"], "") is not None
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise([title], "python3.11") is not None
+    for expected in (expect(), expect(configs=[CONFIG, "/etc/a.d"])):
+        assert expected.recognise(theirs, "") is None
+        assert expected.recognise([title.replace("a.d", "b.d")], "python3.11") is None
+
+
 @pytest.mark.parametrize(
     ("title", "role", "configured"),
     [
@@ -199,6 +210,7 @@ def test_uwsgi_forms_are_recognised(arguments: list[str]) -> None:
         [UWSGI, "--ini", "/srv/copy/keystone-uwsgi.ini"],
         [UWSGI, "--ini", INI, "--set-placeholder", f"ocf-config={OTHER}"],
         [UWSGI, "--wsgi-file", "/usr/bin/keystone-wsgi-public", "--pyargv", f"--config-file {OTHER}"],
+        [UWSGI, "--ini", INI, "--pyargv", "--config-dir /etc/b.d"],
         [UWSGI],
         [PYTHON, INI],
     ],
