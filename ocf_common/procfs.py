@@ -7,6 +7,7 @@ cost little more than the interpreter. A process that ends while it is read is s
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def parse_cgroup_unit(text: bytes) -> str:
             if name.endswith(".scope"):
                 return ""
     return ""
+
+
+def age(process: Process) -> float:
+    """Return for how many seconds a process has been running."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK")
 
 
 class Proc:

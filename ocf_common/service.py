@@ -259,6 +259,10 @@ class Service:
 
     # How it is asked
 
+    def is_asked(self) -> bool:
+        """Tell whether level 10 asks at all: a parameter may turn that off."""
+        return True
+
     def answers(self, deadline: Deadline, tree: Tree) -> None:
         """Level 10; raises what ``outcomes`` lists."""
         raise NotImplementedError

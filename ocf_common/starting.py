@@ -7,9 +7,9 @@ The steps:
    process has left are ended first.
 3. Nobody else holds the service's port, no other manager runs the daemon.
 4. The daemon is launched and its pid file written.
-5. Until it answers its level-10 check it is watched. A daemon that ends while its dependencies are well fails the
-   start at once, with its last words. One that ends while a dependency is down is started again when that is
-   back, while time is left: some daemons give up where others retry.
+5. Until it answers its level-10 check it is watched; where that is turned off, until it has settled. A daemon that
+   ends while its dependencies are well fails the start at once, with its last words. One that ends while a dependency
+   is down is started again when that is back, while time is left: some daemons give up where others retry.
 6. A daemon that lives but cannot answer because a dependency is down has started: it retries by itself, and a
    failed start would ban it from this node.
 """
@@ -24,6 +24,7 @@ from ocf_common.exit_codes import BadArguments, GenericError, OcfExit
 from ocf_common.last_words import size, tail
 from ocf_common.launch import Command, LaunchError, launch
 from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured
+from ocf_common.procfs import age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ SETTLE = 6.0  # seconds that a daemon must live with its broker or database down
 # The same with another dependency down, which does not keep a daemon from answering, but makes some give up: Zed's
 # scheduler without Placement after 4 s on an idle host, 14 s on one with three times the load.
 SETTLE_LATE = 30.0
+UNASKED = 3.0  # seconds that a daemon must live where no check is to ask it
 IDLE_WINDOW = 1.0  # seconds over which the daemon's use of the processor is taken
 IDLE_SHARE = 0.2  # of one core: below it a daemon waits, above it is still starting, however slow the host
 FIRST_QUESTION = 2.0  # seconds without an answer before the dependencies are asked
@@ -156,18 +158,23 @@ class Starting:
         """Return True when the service answers, False when it started and a dependency is down."""
         begin, asked = time.monotonic(), -NEXT_QUESTION
         culprits: list[DependencyDown | Misconfigured] = []
+        answers = False
         while self.deadline.left() > ANSWER_STEP:
             status = self.child.poll() if self.child is not None else None
             if status == 0 and self._went_into_background():
                 continue
             if status is not None:
                 self._relaunch_or_fail(status, form, account)
-                begin, asked = time.monotonic(), -NEXT_QUESTION
+                begin, asked, answers = time.monotonic(), -NEXT_QUESTION, False
                 continue
-            if self._answers():
+            answers = self._answers()
+            if answers and (self.service.is_asked() or self._has_settled()):
                 return True
             if self.child is None and self.lifecycle.find().main is None:
                 raise GenericError(f"{self.service.name} was running and has ended while it was waited for")
+            if answers:
+                time.sleep(ANSWER_STEP / 5)
+                continue
             now = time.monotonic()
             if isinstance(self.finding, (DependencyDown, Misconfigured)):
                 culprits = [self.finding]  # first-hand
@@ -183,6 +190,8 @@ class Starting:
                     self._started_without(culprits[0])
                     return False
                 asked = -NEXT_QUESTION  # an old answer is asked for again
+        if answers:
+            return True
         if self.death:
             raise GenericError(self.death)  # and will again: it is not one of those that go on trying
         if culprits:
@@ -190,6 +199,13 @@ class Starting:
             return False
         waits = self.finding.reason if self.finding is not None else "no answer yet"
         raise GenericError(f"{self.service.name} is not ready after {self.environment.timeout:.0f} s: {waits}")
+
+    def _has_settled(self) -> bool:
+        """Tell whether a daemon that is not asked lives on: for a while, and waits for work."""
+        main = self.lifecycle.find().main
+        idle = self._idles(time.monotonic())
+        lived = age(main) if main is not None else 0.0
+        return lived >= SETTLE_LATE or (idle and lived >= min(UNASKED, self.environment.timeout * 0.3))
 
     def _settle(self, dependency: str) -> float:
         """Return the seconds that the daemon must live before its start counts in spite of a dependency."""

@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--status", type=int, default=200, help="the HTTP status of every answer")
     parser.add_argument("--delay", type=float, default=0, help="seconds before it listens")
     parser.add_argument("--die", type=int, help="exit with this status at once")
+    parser.add_argument("--die-later", type=float, help="seconds until the main process exits without its workers")
     parser.add_argument("--words", default="", help="what is printed to standard error at the start")
     return parser.parse_args()
 
@@ -106,6 +107,9 @@ def main():
         helper = subprocess.Popen([sys.executable, os.path.join(folder, "privsep-helper")], **unblock).pid
     time.sleep(options.delay)
     say(json.dumps({"main": os.getpid(), "workers": workers, "child": child, "helper": helper}))
+    if options.die_later is not None:
+        time.sleep(options.die_later)
+        os._exit(4)
     if options.port:
         serve(options.port, options.status)
     wait_for_term(options.ignore_term in ("main", "all"), options.linger)

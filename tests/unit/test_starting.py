@@ -146,6 +146,13 @@ def test_a_daemon_that_dies_at_its_start_fails_the_start_with_its_last_words(res
     assert (code, reason) == (1, "nova-scheduler exited with status 3: ConfigError: no paste file")
 
 
+def test_a_daemon_that_is_not_asked_must_live_on_all_the_same(resource: Resource) -> None:
+    resource.given["url"] = ""
+    resource.options = ["--die-later", "0.5"]
+    code, reason, _ = resource.call("start")
+    assert (code, "nova-scheduler exited with status 4" in reason) == (1, True)
+
+
 def test_last_words_of_an_earlier_start_are_not_repeated(resource: Resource) -> None:
     (resource.folder / "x.out").write_text("an Error of yesterday\n")
     resource.options = ["--die", "3"]
