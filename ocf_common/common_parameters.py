@@ -166,7 +166,7 @@ def login_parameters(url_name: str) -> tuple[Parameter, ...]:
             "url",
             None,
             "Identity URL",
-            "The address of Keystone. URLs of version 2 (…/v2.0/tokens) still work: version 3 at the same host is "
+            "The address of Keystone. URLs of version 2 (.../v2.0/tokens) still work: version 3 at the same host is "
             "asked. Default: auth_url of [keystone_authtoken], for keystone itself its own address.",
             reloadable=True,
             empty="off",
