@@ -238,8 +238,10 @@ class Starting:
         """Wait a step for the answer; return whether it came. ``finding`` says what is missing."""
         step = min(ANSWER_STEP, max(0.05, self.deadline.left()))
         began = time.monotonic()
+        # A question that hangs (a name server's) ends inside the action's time too.
+        limit = Deadline(min(step + DEATH_LIMIT, self.deadline.left() + self.environment.margin / 2))
         try:
-            within(Deadline(step + DEATH_LIMIT), lambda: self.service.await_answer(step, self.lifecycle.find))
+            within(limit, lambda: self.service.await_answer(step, self.lifecycle.find))
         except Attention as finding:
             self.lifecycle.warning = finding.reason
         except CheckFailed as finding:

@@ -15,9 +15,15 @@ from pathlib import Path
 
 import pytest
 from real_daemon import RealDaemon, until
+from resource_maker import make
 
+from ocf_common import starting
+from ocf_common.deadline import Deadline, OutOfTime
+from ocf_common.lifecycle import Lifecycle
 from ocf_common.pidfile import read
 from ocf_common.procfs import Proc
+from ocf_common.service import Service
+from ocf_common.starting import Starting
 
 #: an agent like those in agents/, which takes an ordinary user for root: it starts daemons of that user only
 AGENT = """
@@ -211,6 +217,21 @@ def test_a_living_daemon_that_never_answers_fails_just_before_the_limit(resource
     assert code == 1
     assert reason.startswith("nova-scheduler is not ready after 5 s: ")
     assert 3 <= seconds < 5
+
+
+def test_the_last_question_ends_inside_the_actions_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Starting(Lifecycle(make(Service, tmp_path)))
+    start.environment.timeout = 10
+    start.deadline = Deadline(0.51)
+    limits = []
+
+    def hang(deadline: Deadline, _: object) -> None:
+        limits.append(deadline.left())
+        raise OutOfTime
+
+    monkeypatch.setattr(starting, "within", hang)
+    assert not start._answers()
+    assert limits[0] < 0.51 + start.environment.margin
 
 
 @pytest.mark.parametrize(
