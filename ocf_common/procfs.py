@@ -34,8 +34,8 @@ class Process:
 
     @property
     def stopped(self) -> bool:
-        """True where a signal or a debugger has stopped it (state T or t)."""
-        return self.state in "Tt"
+        """True where a signal has stopped it (state T): a tracer (t) stops it for moments and lets it go on."""
+        return self.state == "T"
 
     @property
     def key(self) -> tuple[int, int]:

@@ -588,12 +588,13 @@ def test_serving_are_the_workers_else_the_main_process(fake_proc: FakeProc) -> N
     assert pids(find(fake_proc).serving()) == [101]
 
 
-@pytest.mark.parametrize("state", ["T", "t"])
-def test_stopped_processes_are_shown_as_such(fake_proc: FakeProc, state: str) -> None:
+@pytest.mark.parametrize(("state", "stopped"), [("T", [101]), ("t", [])])
+def test_stopped_processes_are_shown_as_such(fake_proc: FakeProc, state: str, stopped: list[int]) -> None:
+    """A debugger's stop is no proof of death: whether the service answers tells."""
     family(fake_proc)
     fake_proc.change(fake_proc.proc.process(101) or pytest.fail("it was just added"), state=state)
     tree = find(fake_proc)
-    assert [process.pid for process in tree.serving() if process.stopped] == [101]
+    assert [process.pid for process in tree.serving() if process.stopped] == stopped
     assert tree.main is not None
     assert not tree.main.stopped
 
