@@ -15,7 +15,7 @@ A process belongs to a resource only when that is proven. The rules, in order:
    - uWSGI with the service's ini file, module or script.
 
 5. Where only the command line speaks for it, no other manager owns it: a process in the control group of a
-   systemd service other than Pacemaker's belongs to that service.
+   systemd service other than Pacemaker's and the agent's own belongs to that service.
 
 A daemon whose pid file is lost is searched among all processes by the same rules. The top of a family of
 matching processes is the main process, unless signs say that its own main process is gone, see ``_is_main``.
@@ -223,7 +223,7 @@ class Finder:
         if record.started:  # the number was meant for another process, which is gone
             return None
         likeness = self._likeness(process)
-        if likeness is None or not likeness.configured or self._foreign_unit(process):
+        if likeness is None or not likeness.configured or self.proc.foreign_unit(process.pid):
             return None
         parent = self.proc.process(process.parent)
         if parent is not None and self._likeness(parent) is not None and self._eligible(parent):
@@ -255,13 +255,6 @@ class Finder:
         program = basename(self.proc.program(process.pid)) if ": " in arguments[0] else ""
         return self.expected.recognise(arguments, program)
 
-    def _foreign_unit(self, process: Process) -> str:
-        """Rule 5: return the other manager's unit, or an empty string."""
-        unit = self.proc.unit(process.pid)
-        if unit in ("", "pacemaker.service") or unit == self.proc.unit("self"):
-            return ""
-        return unit
-
     def _search(self, tree: Tree, record: PidRecord | None, main: Process | None) -> Tree:
         try:
             everything = list(self.proc.processes())
@@ -276,7 +269,7 @@ class Finder:
             likeness = self._likeness(process)
             if likeness is None or not self._eligible(process):
                 continue
-            unit = self._foreign_unit(process) if main is None or process.pid != main.pid else ""
+            unit = self.proc.foreign_unit(process.pid) if main is None or process.pid != main.pid else ""
             # Workers of a proven main process are ours, even where all of them carry some service's name because
             # the start was called from within it.
             if unit and (main is None or not self._descends(process, main.pid, everything)):

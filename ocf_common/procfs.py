@@ -152,6 +152,12 @@ class Proc:
         """Return the systemd service in whose control group the process is, or an empty string."""
         return parse_cgroup_unit(self.read(pid, "cgroup") or b"")
 
+    def foreign_unit(self, pid: int) -> str:
+        """Return the systemd service that owns the process, or an empty string where Pacemaker or nobody does."""
+        unit = self.unit(pid)
+        # The second is Pacemaker on a remote node.
+        return "" if unit in ("pacemaker.service", "pacemaker_remote.service", self.unit("self")) else unit
+
     def children(self, pid: int) -> list[int]:
         """Return the numbers of the children, of whichever thread (nova 33 forks from a thread)."""
         numbers: list[int] = []

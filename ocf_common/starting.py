@@ -114,8 +114,8 @@ class Starting:
         holders = sorted(pid for pids in sockets.owners(inodes, self.service.proc.root).values() for pid in pids)
         if not holders:
             raise GenericError(f"port {port} is held by a process that cannot be seen from here")
-        unit = self.service.proc.unit(holders[0])
-        if unit and unit != "pacemaker.service":
+        unit = self.service.proc.foreign_unit(holders[0])
+        if unit:
             raise GenericError(
                 f"port {port} is held by pid {holders[0]} of {unit}; run: systemctl disable --now {unit}"
             )

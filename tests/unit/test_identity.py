@@ -365,6 +365,7 @@ def test_daemon_of_a_systemd_unit_is_foreign_and_named(fake_proc: FakeProc, cgro
     "cgroup",
     [
         "0::/system.slice/pacemaker.service",
+        "0::/system.slice/pacemaker_remote.service",
         "9:name=systemd:/system.slice/pacemaker.service\n0::/",
         "0::/",
         "0::/user.slice/user-1000.slice/session-3.scope",

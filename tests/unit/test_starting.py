@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_proc import FakeProc
 from real_daemon import RealDaemon, until
 from resource_maker import make
 
 from ocf_common import starting
+from ocf_common.api_service import ApiService
 from ocf_common.deadline import Deadline, OutOfTime
+from ocf_common.exit_codes import GenericError
 from ocf_common.lifecycle import Lifecycle
 from ocf_common.pidfile import read
 from ocf_common.procfs import Proc
@@ -253,6 +256,24 @@ def test_a_port_that_somebody_else_holds_is_named_with_its_holder(resource: Reso
     assert code == 1
     assert reason.startswith(f"port {resource.port} is held by pid {os.getpid()}")
     assert not resource.main()
+
+
+@pytest.mark.parametrize(
+    ("unit", "advice"),
+    [
+        ("haproxy", "of haproxy.service; run: systemctl disable --now haproxy.service"),
+        ("pacemaker", "(/usr/sbin/haproxy); end it first"),
+        ("pacemaker_remote", "(/usr/sbin/haproxy); end it first"),
+    ],
+)
+def test_nobody_is_told_to_disable_pacemaker(fake_proc: FakeProc, public: Path, unit: str, advice: str) -> None:
+    """What another resource has started runs in Pacemaker's unit."""
+    fake_proc.listen(fake_proc.add(100, ["/usr/sbin/haproxy"], cgroup=f"0::/system.slice/{unit}.service"), 8774)
+    service = make(type("Api", (ApiService,), {"default_port": 8774}), public)
+    service.proc = fake_proc.proc
+    with pytest.raises(GenericError) as caught:
+        Starting(Lifecycle(service))._refuse_rivals()
+    assert caught.value.reason == f"port 8774 is held by pid 100 {advice}"
 
 
 def test_the_same_port_of_another_address_may_be_held(resource: Resource) -> None:
