@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import subprocess
 
     from ocf_common.forms import Form
+    from ocf_common.identity import Tree
     from ocf_common.lifecycle import Lifecycle
 
 SETTLE = 6.0  # seconds that a daemon must live with its broker or database down: all are known to retry
@@ -76,12 +77,7 @@ class Starting:
         if tree.main is not None:
             self.lifecycle.adopt(tree)
         else:
-            if tree.orphans:
-                left, _ = self.lifecycle.end_tree(min(10.0, self.deadline.left() / 3), self.deadline.left() / 2)
-                if left:
-                    raise GenericError(
-                        f"workers of an earlier {self.service.name} cannot be ended: process {left[0].pid}"
-                    )
+            self._end_orphans(tree)
             self._refuse_rivals()
             self._launch(form, account)
         try:
@@ -90,6 +86,13 @@ class Starting:
         finally:
             self.service.close()
             self.lifecycle.memory.save()
+
+    def _end_orphans(self, tree: Tree) -> None:
+        """End the workers that a main process has left; raises GenericError."""
+        if tree.orphans:
+            left, _ = self.lifecycle.end_tree(min(10.0, self.deadline.left() / 3), self.deadline.left() / 2)
+            if left:
+                raise GenericError(f"workers of an earlier {self.service.name} cannot be ended: process {left[0].pid}")
 
     def _refuse_rivals(self) -> None:
         """Raise GenericError where another manager runs the daemon or somebody holds its address."""
@@ -277,4 +280,5 @@ class Starting:
         while culprits and latest.left() > 0:
             time.sleep(min(RETRY_PAUSE, latest.left()))
             culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
+        self._end_orphans(self.lifecycle.find(thorough=True))
         self._launch(form, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -179,6 +180,18 @@ def test_a_daemon_that_dies_while_a_dependency_is_down_is_started_again_until_th
     assert str(closed_port) in reason
     assert (resource.folder / "x.out").read_text().count("no-database-Error") >= 2
     assert seconds < 9
+
+
+def test_workers_of_a_main_process_that_died_are_ended_before_it_is_started_again(
+    resource: Resource, closed_port: int
+) -> None:
+    resource.configure(f"postgresql://u:p@127.0.0.1:{closed_port}/x")
+    resource.options = ["--workers", "2", "--die-later", "0"]
+    assert resource.call("start", timeout=9)[0] == 1
+    started = [json.loads(line) for line in (resource.folder / "x.out").read_text().splitlines() if "main" in line]
+    assert len(started) >= 2
+    assert resource.daemon.alive([pid for one in started[:-1] for pid in one["workers"]]) == []
+    assert resource.daemon.alive(started[-1]["workers"]) == started[-1]["workers"]
 
 
 def test_a_daemon_that_died_is_started_again_as_soon_as_the_dependency_is_back(resource: Resource) -> None:
