@@ -5,7 +5,7 @@ The steps:
 1. What this host needs is there: daemon, user, configuration.
 2. A daemon of ours that runs already is kept (a lost pid file is written anew); workers that an earlier main
    process has left are ended first.
-3. Nobody else holds the service's port, no other manager runs the daemon.
+3. Nobody else holds the service's address, no other manager runs the daemon.
 4. The daemon is launched and its pid file written.
 5. Until it answers its level-10 check it is watched; where that is turned off, until it has settled. A daemon that
    ends while its dependencies are well fails the start at once, with its last words. One that ends while a dependency

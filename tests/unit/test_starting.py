@@ -23,6 +23,7 @@ from ocf_common import starting
 from ocf_common.api_service import ApiService
 from ocf_common.deadline import Deadline, OutOfTime
 from ocf_common.exit_codes import GenericError
+from ocf_common.forms import Form
 from ocf_common.lifecycle import Lifecycle
 from ocf_common.pidfile import read
 from ocf_common.procfs import Proc
@@ -161,6 +162,18 @@ def test_a_daemon_that_is_not_asked_must_live_on_all_the_same(resource: Resource
     resource.options = ["--die-later", "0.5"]
     code, reason, _ = resource.call("start")
     assert (code, "nova-scheduler exited with status 4" in reason) == (1, True)
+
+
+def test_a_daemon_that_is_not_asked_and_never_idle_has_started_when_the_time_is_over(
+    fake_proc: FakeProc, public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make(type("Api", (ApiService,), {"binary": "nova-api"}), public, url="")
+    service.proc = fake_proc.proc
+    fake_proc.add(100, ["/usr/bin/nova-api", "--config-file", service.config_file])
+    start = Starting(Lifecycle(service))
+    start.deadline = Deadline(0.8)
+    monkeypatch.setattr(start, "_has_settled", lambda: False)
+    assert start._until_ready(Form("daemon", "/usr/bin/nova-api"), pwd.getpwuid(os.geteuid()))
 
 
 def test_last_words_of_an_earlier_start_are_not_repeated(resource: Resource) -> None:
