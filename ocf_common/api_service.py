@@ -143,8 +143,11 @@ class ApiService(Service):
                 pass
         return tls
 
+    def is_asked(self) -> bool:
+        return not self.parameters.turned_off("url")
+
     def answers(self, deadline: Deadline, tree: Tree) -> None:
-        if self.parameters.turned_off("url"):
+        if not self.is_asked():
             return
         given = bool(self.parameters.given("url"))
         url = self.base_url()

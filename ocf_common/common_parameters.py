@@ -43,8 +43,8 @@ def daemon_parameters(binary: str, config: str, user: str, wsgi: bool) -> tuple[
             "string",
             user,
             "User that runs the daemon",
-            "The account that the daemon runs as, with all its groups. Where uWSGI is started it takes "
-            "precedence over the uid in the ini file.",
+            "The account that the daemon is started as, with all its groups. Where uWSGI is started it takes "
+            "precedence over the uid in the ini file; only root lets uWSGI change to that uid.",
         ),
         Parameter(
             "pid",
@@ -166,7 +166,7 @@ def login_parameters(url_name: str) -> tuple[Parameter, ...]:
             "url",
             None,
             "Identity URL",
-            "The address of Keystone. URLs of version 2 (…/v2.0/tokens) still work: version 3 at the same host is "
+            "The address of Keystone. URLs of version 2 (.../v2.0/tokens) still work: version 3 at the same host is "
             "asked. Default: auth_url of [keystone_authtoken], for keystone itself its own address.",
             reloadable=True,
             empty="off",

@@ -4,17 +4,18 @@ A process belongs to a resource only when that is proven. The rules, in order:
 
 1. It is alive: a zombie is not.
 2. It lives in the agent's own PID and mount namespace: a container's daemon is not ours.
-3. It runs as the resource's user, where that user is known on this host.
+3. It runs as the resource's user, where that user is known on this host. root may have become anybody since.
 4. Either the pid file holds its number together with its start time and this boot (we started it, or adopted it
    before), or its command line is that of the service, with the resource's configuration:
 
    - the script: ``/usr/bin/python3 /usr/bin/nova-scheduler --config-file /etc/nova/nova.conf``; a daemon without
-     ``--config-file`` uses the default one and belongs to a resource that has the default;
+     ``--config-file`` uses the default one and belongs to a resource that has the default; every ``--config-dir``
+     counts too;
    - the title that nova 33 and later give themselves: ``nova-scheduler: master process [COMMAND LINE]``;
    - uWSGI with the service's ini file, module or script.
 
 5. Where only the command line speaks for it, no other manager owns it: a process in the control group of a
-   systemd service other than Pacemaker's belongs to that service.
+   systemd service other than Pacemaker's and the agent's own belongs to that service.
 
 A daemon whose pid file is lost is searched among all processes by the same rules. The top of a family of
 matching processes is the main process, unless signs say that its own main process is gone, see ``_is_main``.
@@ -71,8 +72,9 @@ class Expected:
     """What the processes of one resource look like.
 
     ``names`` are the program's names (``nova-scheduler``), ``wsgi`` what a uWSGI of this service is started with
-    (ini paths, modules, script names), ``configs`` its configuration files, ``default_configs`` those that a
-    daemon without ``--config-file`` uses, ``uid`` the user's number (None where unknown).
+    (ini paths, modules, script names), ``configs`` its configuration files and the folders of ``--config-dir``,
+    ``default_configs`` the files that a daemon without ``--config-file`` uses, ``uid`` the user's number (None where
+    unknown).
     """
 
     __slots__ = ("configs", "default_configs", "names", "own_script", "uid", "wsgi")
@@ -114,7 +116,7 @@ class Expected:
             # The agent itself is a script of the same name.
             if "/resource.d/" in script or script == self.own_script:
                 return None
-            return self._with_configs("", _config_files(arguments[position + 1 :]))
+            return self._with_configs("", arguments[position + 1 :])
         return self._recognise_title(arguments[0], program)
 
     def _recognise_title(self, title: str, program: str) -> Likeness | None:
@@ -123,24 +125,22 @@ class Expected:
             return None
         if not rest.startswith("master"):
             return Likeness("worker", False)
-        command = rest.partition("[")[2].rpartition("]")[0].split()
-        return self._with_configs("main", _config_files(command))
+        return self._with_configs("main", rest.partition("[")[2].rpartition("]")[0].split())
 
     def _recognise_uwsgi(self, arguments: list[str]) -> Likeness | None:
         application = False
-        files: list[str] = []
-        for position, argument in enumerate(arguments):
+        options = handed_over(arguments)
+        for argument in arguments:
             value = argument.partition("=")[2] if argument.startswith("--") and "=" in argument else argument
             if value in self.wsgi or (value.startswith("/") and basename(value) in self.wsgi):
                 application = True
             if value.startswith(CONFIG_PLACEHOLDER):
-                files += [value[len(CONFIG_PLACEHOLDER) :]]
-            if argument == "--pyargv" and position + 1 < len(arguments):
-                files += _config_files(arguments[position + 1].split())
-        return self._with_configs("", files) if application else None
+                options += ["--config-file", value[len(CONFIG_PLACEHOLDER) :]]
+        return self._with_configs("", options) if application else None
 
-    def _with_configs(self, role: str, files: list[str]) -> Likeness | None:
-        if (frozenset(files) or self.default_configs) == self.configs:
+    def _with_configs(self, role: str, arguments: list[str]) -> Likeness | None:
+        files = frozenset(option_values("--config-file", arguments)) or self.default_configs
+        if files.union(option_values("--config-dir", arguments)) == self.configs:
             return Likeness(role, True)
         return None
 
@@ -156,8 +156,9 @@ def option_values(option: str, arguments: list[str]) -> list[str]:
     return values
 
 
-def _config_files(arguments: list[str]) -> list[str]:
-    return option_values("--config-file", arguments)
+def handed_over(arguments: list[str]) -> list[str]:
+    """Return the arguments that uWSGI hands over to the application."""
+    return [word for text in option_values("--pyargv", arguments) for word in text.split()]
 
 
 def _is_helper(arguments: list[str]) -> bool:
@@ -222,7 +223,7 @@ class Finder:
         if record.started:  # the number was meant for another process, which is gone
             return None
         likeness = self._likeness(process)
-        if likeness is None or not likeness.configured or self._foreign_unit(process):
+        if likeness is None or not likeness.configured or self.proc.foreign_unit(process.pid):
             return None
         parent = self.proc.process(process.parent)
         if parent is not None and self._likeness(parent) is not None and self._eligible(parent):
@@ -242,7 +243,8 @@ class Finder:
             raise CannotTell(f"the namespaces of process {process.pid} cannot be read")
         if namespaces != self._own_namespaces:
             return False
-        return self.expected.uid is None or self.proc.uid(process.pid) == self.expected.uid
+        # What was started as root may give that up for a user of its own choice (uid in uWSGI's ini).
+        return self.expected.uid in (None, 0) or self.proc.uid(process.pid) == self.expected.uid
 
     def _likeness(self, process: Process) -> Likeness | None:
         """Rule 4, the command line."""
@@ -252,13 +254,6 @@ class Finder:
         # Only a title needs the program's name, which costs a system call.
         program = basename(self.proc.program(process.pid)) if ": " in arguments[0] else ""
         return self.expected.recognise(arguments, program)
-
-    def _foreign_unit(self, process: Process) -> str:
-        """Rule 5: return the other manager's unit, or an empty string."""
-        unit = self.proc.unit(process.pid)
-        if unit in ("", "pacemaker.service") or unit == self.proc.unit("self"):
-            return ""
-        return unit
 
     def _search(self, tree: Tree, record: PidRecord | None, main: Process | None) -> Tree:
         try:
@@ -274,7 +269,7 @@ class Finder:
             likeness = self._likeness(process)
             if likeness is None or not self._eligible(process):
                 continue
-            unit = self._foreign_unit(process) if main is None or process.pid != main.pid else ""
+            unit = self.proc.foreign_unit(process.pid) if main is None or process.pid != main.pid else ""
             # Workers of a proven main process are ours, even where all of them carry some service's name because
             # the start was called from within it.
             if unit and (main is None or not self._descends(process, main.pid, everything)):

@@ -87,7 +87,8 @@ def launch(command: Command) -> subprocess.Popen[bytes]:
 def _become_ordinary(open_files: int) -> None:
     """Undo what the cluster manager has set for itself, so that the daemon does not inherit it."""
     for number in range(1, signal.NSIG):
-        if number in (signal.SIGKILL, signal.SIGSTOP):
+        # Python ignores the last two, and the agent goes on to talk to brokers; Popen resets them for the daemon.
+        if number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ):
             continue
         try:
             signal.signal(number, signal.SIG_DFL)

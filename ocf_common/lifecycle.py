@@ -28,6 +28,7 @@ from ocf_common.procfs import Proc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TextIO
 
     from ocf_common.identity import Tree
     from ocf_common.procfs import Process
@@ -39,10 +40,20 @@ DEFAULT_LEVEL = 10  # of recurring monitors; probes and status look at the proce
 def main(service_class: type[Service]) -> None:
     """Run the action that the command line names, and end the process."""
     code = run(service_class, os.environ, sys.argv, os.geteuid(), Proc())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit: a check that hangs in a thread must not keep the agent alive.
+    # Not sys.exit: a check that hangs in a thread must not keep the agent alive, nor a closed stream change the code.
     os._exit(code)
+
+
+def _say(stream: TextIO | None, text: str) -> bool:
+    """Write a text at once and return whether that worked: who called may have closed the stream (then it is None)."""
+    if stream is None:
+        return False
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def run(
@@ -65,7 +76,7 @@ def run(
     if reason:
         from ocf_common.secrets_filter import Redactor
 
-        sys.stderr.write(f"{environment.reason_prefix}{Redactor(service.secrets()).clean(reason)}\n")
+        _say(sys.stderr, f"{environment.reason_prefix}{Redactor(service.secrets()).clean(reason)}\n")
     return code
 
 
@@ -82,23 +93,18 @@ def _describe(service_class: type[Service], action: str) -> int:
     if action == "meta-data":
         from ocf_common import metadata
 
-        sys.stdout.write(
-            metadata.render(
-                service_class.name,
-                service_class.shortdesc,
-                service_class.longdesc(),
-                service_class.declared_parameters(),
-            )
+        text = metadata.render(
+            service_class.name, service_class.shortdesc, service_class.longdesc(), service_class.declared_parameters()
         )
-        return SUCCESS
+        return SUCCESS if _say(sys.stdout, text) else GenericError.code
     text = (
         f"usage: {service_class.name} {{start|stop|monitor|status|reload-agent|validate-all|meta-data|usage}}\n"
         f"Pacemaker agent for {service_class.shortdesc}; parameters come as OCF_RESKEY_NAME in the environment.\n"
     )
     if action:
-        sys.stdout.write(text)
+        _say(sys.stdout, text)
         return SUCCESS
-    sys.stderr.write(text)
+    _say(sys.stderr, text)
     return Unimplemented.code
 
 

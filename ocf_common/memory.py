@@ -39,7 +39,7 @@ class Memory:
         self.folder = os.path.join(state_folder, "openstack")
         # An instance name is an XML id, yet what is not is not allowed to leave the folder.
         self.path = os.path.join(self.folder, instance.replace("/", "_") + ".state")
-        self.clock = clock
+        self.state_folder, self.instance, self.clock = state_folder, instance, clock
         self.down: dict[str, tuple[float, int]] = {}
         self.silent: dict[str, int] = {}
         self.published = ""
@@ -92,6 +92,10 @@ class Memory:
         """Write what has changed; return whether it will be known the next time. A failure is no error."""
         if self._state() == self._loaded:
             return True
+        if all(self._state()[name] == self._loaded.get(name) for name in ("published", "level")):
+            # A monitor may have published something since this call began (crm_resource --force-check is a second one).
+            latest = Memory(self.state_folder, self.instance, self.clock)
+            self.published, self.level = latest.published, latest.level
         from ocf_common.pidfile import remove, replace_file
 
         try:

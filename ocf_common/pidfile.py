@@ -87,11 +87,17 @@ def replace_file(path: str, content: bytes, mode: int) -> None:
         os.unlink(temporary)  # left by an agent that was killed, or planted: unlink removes a link, not its target
         descriptor = os.open(temporary, flags, mode)
     try:
-        os.fchmod(descriptor, mode)  # whatever umask the cluster manager has
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)
+        try:
+            os.fchmod(descriptor, mode)  # whatever umask the cluster manager has
+            if os.write(descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError:
+        # Each call has a number of its own: what is left on a full device would become many.
+        os.unlink(temporary)
+        raise
 
 
 def remove(path: str) -> None:

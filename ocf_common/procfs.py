@@ -7,6 +7,7 @@ cost little more than the interpreter. A process that ends while it is read is s
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Process:
 
     @property
     def stopped(self) -> bool:
-        """True where a signal or a debugger has stopped it (state T or t)."""
-        return self.state in "Tt"
+        """True where a signal has stopped it (state T): a tracer (t) stops it for moments and lets it go on."""
+        return self.state == "T"
 
     @property
     def key(self) -> tuple[int, int]:
@@ -78,6 +79,11 @@ def parse_cgroup_unit(text: bytes) -> str:
             if name.endswith(".scope"):
                 return ""
     return ""
+
+
+def age(process: Process) -> float:
+    """Return for how many seconds a process has been running."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK")
 
 
 class Proc:
@@ -145,6 +151,12 @@ class Proc:
     def unit(self, pid: int | str) -> str:
         """Return the systemd service in whose control group the process is, or an empty string."""
         return parse_cgroup_unit(self.read(pid, "cgroup") or b"")
+
+    def foreign_unit(self, pid: int) -> str:
+        """Return the systemd service that owns the process, or an empty string where Pacemaker or nobody does."""
+        unit = self.unit(pid)
+        # The second is Pacemaker on a remote node.
+        return "" if unit in ("pacemaker.service", "pacemaker_remote.service", self.unit("self")) else unit
 
     def children(self, pid: int) -> list[int]:
         """Return the numbers of the children, of whichever thread (nova 33 forks from a thread)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from ocf_common import common_parameters
-from ocf_common.memory import since_boot
 from ocf_common.outcomes import Attention, DependencyDown, Misconfigured, Silent, WrongAnswer
+from ocf_common.procfs import age
 from ocf_common.service import Service
 
 TYPE_CHECKING = False
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ocf_common.deadline import Deadline
     from ocf_common.identity import Tree
     from ocf_common.parameters import Parameter
-    from ocf_common.procfs import Process
 
 DEFAULT_DOWN_TIME = 60  # seconds; service_down_time of nova
 AMQP_PORTS = {5671, 5672}  # registered with IANA, with TLS and without
@@ -52,8 +51,11 @@ class RpcService(Service):
             return not self.parameters.turned_off("database_server_port")
         return True
 
+    def is_asked(self) -> bool:
+        return self.uses("broker")
+
     def answers(self, deadline: Deadline, tree: Tree) -> None:
-        if not self.uses("broker"):
+        if not self.is_asked():
             return
         from ocf_common import amqp_check
 
@@ -130,7 +132,7 @@ class RpcService(Service):
     _pinger_life: Deadline
 
     def await_answer(self, seconds: float, tree: Callable[[], Tree]) -> None:
-        if not self.uses("broker"):
+        if not self.is_asked():
             return
         from ocf_common import amqp_check
         from ocf_common.deadline import Deadline
@@ -159,8 +161,3 @@ class RpcService(Service):
         if self._pinger is not None:
             self._pinger.close()
             self._pinger = None
-
-
-def age(process: Process) -> float:
-    """Return for how many seconds a process has been running."""
-    return since_boot() - process.started / os.sysconf("SC_CLK_TCK")

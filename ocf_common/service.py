@@ -12,7 +12,7 @@ from os.path import basename, dirname, join
 
 from ocf_common import common_parameters
 from ocf_common.exit_codes import BadArguments, NotInstalled
-from ocf_common.identity import Expected, option_values
+from ocf_common.identity import Expected, handed_over, option_values
 from ocf_common.parameters import Parameter, Parameters
 
 TYPE_CHECKING = False
@@ -116,8 +116,11 @@ class Service:
 
     def config_files(self) -> list[str]:
         """Return the configuration files that the daemon gets, in order."""
+        return [self.config_file, *self._own_options("--config-file")]
+
+    def _own_options(self, option: str) -> list[str]:
         arguments = self.additional_arguments()
-        return [self.config_file, *option_values("--config-file", arguments)]
+        return option_values(option, arguments + handed_over(arguments))
 
     def form(self) -> Form | None:
         """Return the form of the service that is installed here, or None."""
@@ -150,7 +153,8 @@ class Service:
         if binary and not basename(binary).startswith("uwsgi"):
             names.add(basename(binary))
         uid = account.pw_uid if account is not None else None
-        return Expected(names, self.config_files(), (self.config,), uid, markers, self.environment.script)
+        configs = self.config_files() + self._own_options("--config-dir")
+        return Expected(names, configs, (self.config,), uid, markers, self.environment.script)
 
     # What is needed on this host
 
@@ -181,7 +185,7 @@ class Service:
             from ocf_common.service_config import ServiceConfig
 
             files = self.config_files()
-            folders = [self.config_file + ".d", *option_values("--config-dir", self.additional_arguments())]
+            folders = [self.config_file + ".d", *self._own_options("--config-dir")]
             program_folder = join(dirname(self.config_file), self.binary + ".conf.d")
             if program_folder not in folders:
                 folders.insert(1, program_folder)
@@ -254,6 +258,10 @@ class Service:
         return None
 
     # How it is asked
+
+    def is_asked(self) -> bool:
+        """Tell whether level 10 asks at all: a parameter may turn that off."""
+        return True
 
     def answers(self, deadline: Deadline, tree: Tree) -> None:
         """Level 10; raises what ``outcomes`` lists."""

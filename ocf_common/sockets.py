@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ESTABLISHED = b"01"
 LISTEN = b"0A"
 MAPPED = b"\0" * 10 + b"\xff\xff"
+#: how configurations and the kernel write "on every address"
+ANY = frozenset(("", "*", "0.0.0.0", "::"))  # noqa: S104 - compared, not bound
 
 
 class Connection:

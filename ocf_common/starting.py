@@ -5,11 +5,11 @@ The steps:
 1. What this host needs is there: daemon, user, configuration.
 2. A daemon of ours that runs already is kept (a lost pid file is written anew); workers that an earlier main
    process has left are ended first.
-3. Nobody else holds the service's port, no other manager runs the daemon.
+3. Nobody else holds the service's address, no other manager runs the daemon.
 4. The daemon is launched and its pid file written.
-5. Until it answers its level-10 check it is watched. A daemon that ends while its dependencies are well fails the
-   start at once, with its last words. One that ends while a dependency is down is started again when that is
-   back, while time is left: some daemons give up where others retry.
+5. Until it answers its level-10 check it is watched; where that is turned off, until it has settled. A daemon that
+   ends while its dependencies are well fails the start at once, with its last words. One that ends while a dependency
+   is down is started again when that is back, while time is left: some daemons give up where others retry.
 6. A daemon that lives but cannot answer because a dependency is down has started: it retries by itself, and a
    failed start would ban it from this node.
 """
@@ -24,6 +24,7 @@ from ocf_common.exit_codes import BadArguments, GenericError, OcfExit
 from ocf_common.last_words import size, tail
 from ocf_common.launch import Command, LaunchError, launch
 from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured
+from ocf_common.procfs import age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     import subprocess
 
     from ocf_common.forms import Form
+    from ocf_common.identity import Tree
     from ocf_common.lifecycle import Lifecycle
 
 SETTLE = 6.0  # seconds that a daemon must live with its broker or database down: all are known to retry
 # The same with another dependency down, which does not keep a daemon from answering, but makes some give up: Zed's
 # scheduler without Placement after 4 s on an idle host, 14 s on one with three times the load.
 SETTLE_LATE = 30.0
+UNASKED = 3.0  # seconds that a daemon must live where no check is to ask it
 IDLE_WINDOW = 1.0  # seconds over which the daemon's use of the processor is taken
 IDLE_SHARE = 0.2  # of one core: below it a daemon waits, above it is still starting, however slow the host
 FIRST_QUESTION = 2.0  # seconds without an answer before the dependencies are asked
@@ -74,12 +77,7 @@ class Starting:
         if tree.main is not None:
             self.lifecycle.adopt(tree)
         else:
-            if tree.orphans:
-                left, _ = self.lifecycle.end_tree(min(10.0, self.deadline.left() / 3), self.deadline.left() / 2)
-                if left:
-                    raise GenericError(
-                        f"workers of an earlier {self.service.name} cannot be ended: process {left[0].pid}"
-                    )
+            self._end_orphans(tree)
             self._refuse_rivals()
             self._launch(form, account)
         try:
@@ -89,8 +87,15 @@ class Starting:
             self.service.close()
             self.lifecycle.memory.save()
 
+    def _end_orphans(self, tree: Tree) -> None:
+        """End the workers that a main process has left; raises GenericError."""
+        if tree.orphans:
+            left, _ = self.lifecycle.end_tree(min(10.0, self.deadline.left() / 3), self.deadline.left() / 2)
+            if left:
+                raise GenericError(f"workers of an earlier {self.service.name} cannot be ended: process {left[0].pid}")
+
     def _refuse_rivals(self) -> None:
-        """Raise GenericError where another manager runs the daemon or somebody holds its port."""
+        """Raise GenericError where another manager runs the daemon or somebody holds its address."""
         tree = self.lifecycle.find(thorough=True)
         if tree.foreign:
             process, unit = tree.foreign[0]
@@ -102,20 +107,35 @@ class Starting:
             return
         from ocf_common import sockets
 
-        port = address[1]
-        inodes = [inode for _, inode in sockets.listeners(port, self.service.proc.root)]
+        host, port = address
+        listeners = sockets.listeners(port, self.service.proc.root)
+        # A proxy may hold the same port of another address: the virtual one in front of the service.
+        ours = self._numbers(host) if listeners else frozenset()
+        inodes = [inode for held, inode in listeners if {held, *ours} & sockets.ANY or held in ours]
         if not inodes:
             return
         holders = sorted(pid for pids in sockets.owners(inodes, self.service.proc.root).values() for pid in pids)
         if not holders:
             raise GenericError(f"port {port} is held by a process that cannot be seen from here")
-        unit = self.service.proc.unit(holders[0])
-        if unit and unit != "pacemaker.service":
+        unit = self.service.proc.foreign_unit(holders[0])
+        if unit:
             raise GenericError(
                 f"port {port} is held by pid {holders[0]} of {unit}; run: systemctl disable --now {unit}"
             )
         command = self.service.proc.command_line(holders[0])[:1]
         raise GenericError(f"port {port} is held by pid {holders[0]} ({' '.join(command)}); end it first")
+
+    def _numbers(self, host: str) -> frozenset[str]:
+        """Return the numeric addresses of ``host``; every address where it is not known by name."""
+        from ocf_common.resolve import Unresolvable, resolve
+        from ocf_common.sockets import ANY, normal
+
+        if host in ANY:
+            return ANY
+        try:
+            return frozenset(normal(place[0]) for _, place in resolve(host, 0, self.deadline.part(QUESTION_LIMIT)))
+        except Unresolvable:
+            return ANY
 
     def _launch(self, form: Form, account: pwd.struct_passwd) -> None:
         arguments, environment = self.service.command(form)
@@ -141,18 +161,23 @@ class Starting:
         """Return True when the service answers, False when it started and a dependency is down."""
         begin, asked = time.monotonic(), -NEXT_QUESTION
         culprits: list[DependencyDown | Misconfigured] = []
+        answers = False
         while self.deadline.left() > ANSWER_STEP:
             status = self.child.poll() if self.child is not None else None
             if status == 0 and self._went_into_background():
                 continue
             if status is not None:
                 self._relaunch_or_fail(status, form, account)
-                begin, asked = time.monotonic(), -NEXT_QUESTION
+                begin, asked, answers = time.monotonic(), -NEXT_QUESTION, False
                 continue
-            if self._answers():
+            answers = self._answers()
+            if answers and (self.service.is_asked() or self._has_settled()):
                 return True
             if self.child is None and self.lifecycle.find().main is None:
                 raise GenericError(f"{self.service.name} was running and has ended while it was waited for")
+            if answers:
+                time.sleep(ANSWER_STEP / 5)
+                continue
             now = time.monotonic()
             if isinstance(self.finding, (DependencyDown, Misconfigured)):
                 culprits = [self.finding]  # first-hand
@@ -168,6 +193,8 @@ class Starting:
                     self._started_without(culprits[0])
                     return False
                 asked = -NEXT_QUESTION  # an old answer is asked for again
+        if answers:
+            return True
         if self.death:
             raise GenericError(self.death)  # and will again: it is not one of those that go on trying
         if culprits:
@@ -175,6 +202,13 @@ class Starting:
             return False
         waits = self.finding.reason if self.finding is not None else "no answer yet"
         raise GenericError(f"{self.service.name} is not ready after {self.environment.timeout:.0f} s: {waits}")
+
+    def _has_settled(self) -> bool:
+        """Tell whether a daemon that is not asked lives on: for a while, and waits for work."""
+        main = self.lifecycle.find().main
+        idle = self._idles(time.monotonic())
+        lived = age(main) if main is not None else 0.0
+        return lived >= SETTLE_LATE or (idle and lived >= min(UNASKED, self.environment.timeout * 0.3))
 
     def _settle(self, dependency: str) -> float:
         """Return the seconds that the daemon must live before its start counts in spite of a dependency."""
@@ -207,8 +241,10 @@ class Starting:
         """Wait a step for the answer; return whether it came. ``finding`` says what is missing."""
         step = min(ANSWER_STEP, max(0.05, self.deadline.left()))
         began = time.monotonic()
+        # A question that hangs (a name server's) ends inside the action's time too.
+        limit = Deadline(min(step + DEATH_LIMIT, self.deadline.left() + self.environment.margin / 2))
         try:
-            within(Deadline(step + DEATH_LIMIT), lambda: self.service.await_answer(step, self.lifecycle.find))
+            within(limit, lambda: self.service.await_answer(step, self.lifecycle.find))
         except Attention as finding:
             self.lifecycle.warning = finding.reason
         except CheckFailed as finding:
@@ -244,4 +280,5 @@ class Starting:
         while culprits and latest.left() > 0:
             time.sleep(min(RETRY_PAUSE, latest.left()))
             culprits = health.ask_dependencies(self.service, self.deadline.part(QUESTION_LIMIT))
+        self._end_orphans(self.lifecycle.find(thorough=True))
         self._launch(form, account)

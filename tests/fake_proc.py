@@ -70,6 +70,15 @@ class FakeProc:
         text = f"{pid} (a) R (b) {state} {parent} {group} {session} {numbers} {started} 0 0\n"
         (self.root / str(pid) / "stat").write_text(text)
 
+    def listen(self, process: Process, port: int) -> None:
+        """Let a process listen on all IPv4 addresses, seen by the agent's own process."""
+        for pid, name in ((AGENT, "net"), (process.pid, "fd")):
+            (self.root / str(pid) / name).mkdir(exist_ok=True)
+        inode = 100_000 + port
+        line = f"0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 {inode} 1\n"
+        (self.root / str(AGENT) / "net" / "tcp").write_text(line)
+        (self.root / str(process.pid) / "fd" / str(port)).symlink_to(f"socket:[{inode}]")
+
     def change(self, process: Process, state: str = "", parent: int = 0) -> None:
         """Change the state or the parent; a dead process has no command line any more."""
         process.state, process.parent = state or process.state, parent or process.parent

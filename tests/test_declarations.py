@@ -211,6 +211,7 @@ def test_meta_data_needs_no_rights_no_environment_no_daemon(agent: Path, install
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == call(agent, "meta-data").stdout
+    assert done.stdout.isascii(), "an operator's locale may know no other characters"
     assert done.stdout.startswith('<?xml version="1.0"?>\n<!DOCTYPE resource-agent')
 
 
@@ -322,6 +323,35 @@ def test_other_prefix_of_the_exit_reason(agent: Path, action: str, installed: Pa
     done = call(installed / agent.name, action, given, user=ordinary, OCF_EXIT_REASON_PREFIX="why: ")
     assert done.returncode in (1, 4, 6)
     assert done.stderr.startswith("why: ")
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("config", "code"), [("/x", 0), ("no path", 6)])
+def test_no_stream_changes_the_exit_code(config: str, code: int, streams: str) -> None:
+    done = call(AGENTS[0], "validate-all", {"config": config}, None, ["/bin/sh", "-c", f'exec "$0" "$@" {streams}'])
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("action", "stream", "code"),
+    [("validate-all", "stderr", 6), ("meta-data", "stderr", 0), ("meta-data", "stdout", 1), ("usage", "stdout", 0)],
+)
+def test_a_pipe_that_nobody_reads_ends_no_agent(action: str, stream: str, code: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    try:
+        done = subprocess.run([str(AGENTS[0]), action], env={"OCF_RESKEY_config": "no path"}, timeout=30, **streams)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr or b"") == (code, b"")
+
+
+@pytest.mark.parametrize("streams", [">&-", ">/dev/full"])
+def test_meta_data_that_cannot_be_written_is_an_error_without_a_traceback(streams: str) -> None:
+    done = call(AGENTS[0], "meta-data", {}, None, ["/bin/sh", "-c", f'exec "$0" "$@" {streams}'])
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 # validate-all at level 0 looks at the parameters alone

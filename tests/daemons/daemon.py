@@ -26,10 +26,12 @@ def arguments():
     parser.add_argument("--child", nargs="+", default=[], help="another program that is meant to outlive the daemon")
     parser.add_argument("--helper", action="store_true", help="a helper such as oslo.privsep starts")
     parser.add_argument("--background", action="store_true", help="fork, and let the first process exit with 0")
+    parser.add_argument("--become", type=int, help="the number of the user that the daemon becomes, as root")
     parser.add_argument("--port", type=int, help="answer HTTP on this port of 127.0.0.1")
     parser.add_argument("--status", type=int, default=200, help="the HTTP status of every answer")
     parser.add_argument("--delay", type=float, default=0, help="seconds before it listens")
     parser.add_argument("--die", type=int, help="exit with this status at once")
+    parser.add_argument("--die-later", type=float, help="seconds until the main process exits without its workers")
     parser.add_argument("--words", default="", help="what is printed to standard error at the start")
     return parser.parse_args()
 
@@ -86,6 +88,8 @@ def main():
         sys.stderr.flush()
     if options.die is not None:
         sys.exit(options.die)
+    if options.become is not None:
+        os.setuid(options.become)
     if options.background:
         if os.fork():
             os._exit(0)
@@ -103,6 +107,9 @@ def main():
         helper = subprocess.Popen([sys.executable, os.path.join(folder, "privsep-helper")], **unblock).pid
     time.sleep(options.delay)
     say(json.dumps({"main": os.getpid(), "workers": workers, "child": child, "helper": helper}))
+    if options.die_later is not None:
+        time.sleep(options.die_later)
+        os._exit(4)
     if options.port:
         serve(options.port, options.status)
     wait_for_term(options.ignore_term in ("main", "all"), options.linger)

@@ -206,8 +206,10 @@ def test_a_url_of_an_api_version_that_is_gone_is_asked_at_its_root(server: Serve
 
 
 def test_an_empty_url_turns_the_request_off(server: Server, tmp_path: Path) -> None:
-    service_at(server, tmp_path, url="").answers(Deadline(5), Tree())
+    service = service_at(server, tmp_path, url="")
+    service.answers(Deadline(5), Tree())
     assert server.asked == []
+    assert not service.is_asked()
 
 
 @pytest.mark.parametrize(("status", "lives"), [(200, True), (429, True), (500, False)])

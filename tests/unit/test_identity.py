@@ -147,6 +147,17 @@ def test_all_configuration_files_must_match() -> None:
     assert expect(configs=[CONFIG, OTHER]).recognise(DAEMON, "") is None
 
 
+def test_configuration_folders_must_match_too() -> None:
+    ours, theirs = [*DAEMON, "--config-dir", "/etc/a.d"], [*DAEMON, "--config-dir=/etc/b.d"]
+    title = MASTER.replace("]", " --config-dir /etc/a.d]")
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise(ours, "") is not None
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise([*BARE, "--config-dir=/etc/a.d"], "") is not None
+    assert expect(configs=[CONFIG, "/etc/a.d"]).recognise([title], "python3.11") is not None
+    for expected in (expect(), expect(configs=[CONFIG, "/etc/a.d"])):
+        assert expected.recognise(theirs, "") is None
+        assert expected.recognise([title.replace("a.d", "b.d")], "python3.11") is None
+
+
 @pytest.mark.parametrize(
     ("title", "role", "configured"),
     [
@@ -199,6 +210,7 @@ def test_uwsgi_forms_are_recognised(arguments: list[str]) -> None:
         [UWSGI, "--ini", "/srv/copy/keystone-uwsgi.ini"],
         [UWSGI, "--ini", INI, "--set-placeholder", f"ocf-config={OTHER}"],
         [UWSGI, "--wsgi-file", "/usr/bin/keystone-wsgi-public", "--pyargv", f"--config-file {OTHER}"],
+        [UWSGI, "--ini", INI, "--pyargv", "--config-dir /etc/b.d"],
         [UWSGI],
         [PYTHON, INI],
     ],
@@ -323,6 +335,12 @@ def test_user_unknown_on_this_host_forbids_nothing(fake_proc: FakeProc) -> None:
     assert main_of(fake_proc, uid=None) == 100
 
 
+def test_a_daemon_that_was_started_as_root_may_have_become_anybody(fake_proc: FakeProc) -> None:
+    daemon = fake_proc.add(100, DAEMON, uid=UID)
+    for record in (proof(daemon), PidRecord(100), None):
+        assert main_of(fake_proc, record, uid=0) == 100
+
+
 def test_two_resources_never_see_each_other(fake_proc: FakeProc) -> None:
     family(fake_proc, main=100)
     family(fake_proc, main=200, arguments=[PYTHON, SCRIPT, "--config-file", OTHER])
@@ -347,6 +365,7 @@ def test_daemon_of_a_systemd_unit_is_foreign_and_named(fake_proc: FakeProc, cgro
     "cgroup",
     [
         "0::/system.slice/pacemaker.service",
+        "0::/system.slice/pacemaker_remote.service",
         "9:name=systemd:/system.slice/pacemaker.service\n0::/",
         "0::/",
         "0::/user.slice/user-1000.slice/session-3.scope",
@@ -570,12 +589,13 @@ def test_serving_are_the_workers_else_the_main_process(fake_proc: FakeProc) -> N
     assert pids(find(fake_proc).serving()) == [101]
 
 
-@pytest.mark.parametrize("state", ["T", "t"])
-def test_stopped_processes_are_shown_as_such(fake_proc: FakeProc, state: str) -> None:
+@pytest.mark.parametrize(("state", "stopped"), [("T", [101]), ("t", [])])
+def test_stopped_processes_are_shown_as_such(fake_proc: FakeProc, state: str, stopped: list[int]) -> None:
+    """A debugger's stop is no proof of death: whether the service answers tells."""
     family(fake_proc)
     fake_proc.change(fake_proc.proc.process(101) or pytest.fail("it was just added"), state=state)
     tree = find(fake_proc)
-    assert [process.pid for process in tree.serving() if process.stopped] == [101]
+    assert [process.pid for process in tree.serving() if process.stopped] == stopped
     assert tree.main is not None
     assert not tree.main.stopped
 

@@ -224,6 +224,23 @@ def test_what_cannot_be_executed_is_an_error_with_its_reason(tmp_path: Path, pro
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_the_agent_outlives_a_connection_that_is_closed_at_its_other_end(tmp_path: Path) -> None:
+    """It goes on to ask the service and its dependencies. In a process of its own, as above."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            launch(Command(["/bin/true"], pwd.getpwuid(os.geteuid()), {}, str(tmp_path / "x.out"), 1000))
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.write(writer, b"x")
+        except BrokenPipeError:
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_the_pid_file_takes_the_place_of_a_planted_link(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("untouched")

@@ -86,6 +86,19 @@ def test_the_file_goes_when_all_is_well_again(tmp_path: Path) -> None:
     assert not Path(memory.path).exists()
 
 
+def test_what_another_call_has_published_meanwhile_is_kept(tmp_path: Path) -> None:
+    slow = load(tmp_path)
+    troubled(tmp_path)
+    slow.note_silence(10)
+    slow.save()
+    assert (load(tmp_path).published, load(tmp_path).level) == ("RabbitMQ is down", 10)
+    slow = load(tmp_path)
+    Path(slow.path).unlink()  # all is well again
+    slow.note_silence(10)
+    slow.save()
+    assert load(tmp_path).published == ""
+
+
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     path = Path(troubled(tmp_path).path)
     before = path.stat().st_ino

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -105,6 +106,26 @@ def test_a_planted_link_is_replaced_and_its_target_untouched(tmp_path: Path, nam
     assert (tmp_path / "x").read_bytes() == b"new"
     assert not (tmp_path / "x").is_symlink()
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
+
+
+def test_what_could_not_be_put_there_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(str(tmp_path / "x"), b"new", 0o600)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_half_a_content_takes_no_files_place(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as a full device does it: the write is a short one
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            replace_file(str(path), b"new one", 0o600)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("x", "old")]
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

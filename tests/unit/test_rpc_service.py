@@ -13,8 +13,8 @@ from resource_maker import make
 from ocf_common.deadline import Deadline
 from ocf_common.identity import Tree
 from ocf_common.outcomes import Misconfigured, Silent
-from ocf_common.procfs import Proc, Process
-from ocf_common.rpc_service import RpcService, age
+from ocf_common.procfs import Proc, Process, age
+from ocf_common.rpc_service import RpcService
 
 WELL = "[DEFAULT]\ntransport_url = rabbit://h:{port}//\n[database]\nconnection = sqlite:////dev/null\n"
 
@@ -67,6 +67,7 @@ def test_exchange(tmp_path: Path, text: str, exchange: str) -> None:
 def test_what_is_asked(tmp_path: Path, given: dict[str, str], broker: bool, database: bool) -> None:
     service = make(Scheduler, tmp_path, **given)
     assert (service.uses("broker"), service.uses("database"), service.uses("identity")) == (broker, database, True)
+    assert service.is_asked() is broker
 
 
 def test_port_parameters_override_the_configuration(tmp_path: Path) -> None:

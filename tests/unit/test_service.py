@@ -70,13 +70,22 @@ def test_command_of_uwsgi(tmp_path: Path) -> None:
     assert environment == {"OS_IMAGE_CONFIG_DIR": str(tmp_path)}
 
 
-def test_what_is_started_is_what_is_expected(tmp_path: Path) -> None:
-    service = make(Scheduler, tmp_path, additional_parameters="--config-file /etc/more.conf")
-    arguments, _ = service.command(Form("daemon", "/usr/bin/nova-scheduler"))
-    assert service.expected().recognise(["/usr/bin/python3", *arguments], "") is not None
-    service = make(Image, tmp_path / "proc")
-    arguments, _ = service.command(Form("module", "/usr/bin/uwsgi", "image.wsgi:application"))
-    assert service.expected().recognise(arguments, "uwsgi") is not None
+@pytest.mark.parametrize("more", ["", "--config-file /etc/more.conf", "--config-dir=/etc/more.d"])
+@pytest.mark.parametrize(
+    ("kind", "form", "interpreter", "shape"),
+    [
+        (Scheduler, Form("daemon", "/usr/bin/nova-scheduler"), ["/usr/bin/python3"], "{}"),
+        (Image, Form("module", "/usr/bin/uwsgi", "image.wsgi:application"), [], "--pyargv '{}'"),
+    ],
+)
+def test_what_is_started_is_expected_by_its_own_resource_alone(
+    tmp_path: Path, kind: type[Service], form: Form, interpreter: list[str], shape: str, more: str
+) -> None:
+    service = make(kind, tmp_path, additional_parameters=shape.format(more))
+    arguments, _ = service.command(form)
+    assert service.expected().recognise([*interpreter, *arguments], "") is not None
+    service.parameters._given["additional_parameters"] = shape.format("--config-dir /etc/other.d")
+    assert service.expected().recognise([*interpreter, *arguments], "") is None
 
 
 def test_a_binary_of_another_name_is_expected_too(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -14,10 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_proc import FakeProc
 from real_daemon import RealDaemon, until
+from resource_maker import make
 
+from ocf_common import starting
+from ocf_common.api_service import ApiService
+from ocf_common.deadline import Deadline, OutOfTime
+from ocf_common.exit_codes import GenericError
+from ocf_common.forms import Form
+from ocf_common.lifecycle import Lifecycle
 from ocf_common.pidfile import read
 from ocf_common.procfs import Proc
+from ocf_common.service import Service
+from ocf_common.starting import Starting
 
 #: an agent like those in agents/, which takes an ordinary user for root: it starts daemons of that user only
 AGENT = """
@@ -33,6 +44,7 @@ class Api(ApiService):
     project = "nova"
     binary = "nova-scheduler"
     dependencies = ("database",)
+    bind_host = (("DEFAULT", "address"),)
     bind_port = (("DEFAULT", "port"),)
 
 code = lifecycle.run(Api, os.environ, sys.argv, 0, Proc())
@@ -53,7 +65,7 @@ class Resource:
         self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.reserved.bind(("127.0.0.1", 0))
         self.port = self.reserved.getsockname()[1]
-        self.configure("sqlite:////dev/null")
+        self.configure()
         self.options = ["--port", str(self.port)]
         self.given = {
             "binary": str(daemon.script),
@@ -62,8 +74,8 @@ class Resource:
             "output_file": str(folder / "x.out"),
         }
 
-    def configure(self, database: str) -> None:
-        text = f"[DEFAULT]\nport = {self.port}\n[database]\nconnection = {database}\n"
+    def configure(self, database: str = "sqlite:////dev/null", address: str = "") -> None:
+        text = f"[DEFAULT]\naddress = {address}\nport = {self.port}\n[database]\nconnection = {database}\n"
         self.daemon.config.write_text(text)
 
     @property
@@ -150,6 +162,25 @@ def test_a_daemon_that_dies_at_its_start_fails_the_start_with_its_last_words(res
     assert (code, reason) == (1, "nova-scheduler exited with status 3: ConfigError: no paste file")
 
 
+def test_a_daemon_that_is_not_asked_must_live_on_all_the_same(resource: Resource) -> None:
+    resource.given["url"] = ""
+    resource.options = ["--die-later", "0.5"]
+    code, reason, _ = resource.call("start")
+    assert (code, "nova-scheduler exited with status 4" in reason) == (1, True)
+
+
+def test_a_daemon_that_is_not_asked_and_never_idle_has_started_when_the_time_is_over(
+    fake_proc: FakeProc, public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make(type("Api", (ApiService,), {"binary": "nova-api"}), public, url="")
+    service.proc = fake_proc.proc
+    fake_proc.add(100, ["/usr/bin/nova-api", "--config-file", service.config_file])
+    start = Starting(Lifecycle(service))
+    start.deadline = Deadline(0.8)
+    monkeypatch.setattr(start, "_has_settled", lambda: False)
+    assert start._until_ready(Form("daemon", "/usr/bin/nova-api"), pwd.getpwuid(os.geteuid()))
+
+
 def test_last_words_of_an_earlier_start_are_not_repeated(resource: Resource) -> None:
     (resource.folder / "x.out").write_text("an Error of yesterday\n")
     resource.options = ["--die", "3"]
@@ -167,6 +198,18 @@ def test_a_daemon_that_dies_while_a_dependency_is_down_is_started_again_until_th
     assert str(closed_port) in reason
     assert (resource.folder / "x.out").read_text().count("no-database-Error") >= 2
     assert seconds < 14
+
+
+def test_workers_of_a_main_process_that_died_are_ended_before_it_is_started_again(
+    resource: Resource, closed_port: int
+) -> None:
+    resource.configure(f"postgresql://u:p@127.0.0.1:{closed_port}/x")
+    resource.options = ["--workers", "2", "--die-later", "0"]
+    assert resource.call("start", timeout=9)[0] == 1
+    started = [json.loads(line) for line in (resource.folder / "x.out").read_text().splitlines() if "main" in line]
+    assert len(started) >= 2
+    assert resource.daemon.alive([pid for one in started[:-1] for pid in one["workers"]]) == []
+    assert resource.daemon.alive(started[-1]["workers"]) == started[-1]["workers"]
 
 
 def test_a_daemon_that_died_is_started_again_as_soon_as_the_dependency_is_back(resource: Resource) -> None:
@@ -203,7 +246,7 @@ def test_a_living_daemon_whose_dependency_is_down_has_started(resource: Resource
     assert code == 190
     assert str(closed_port) in reason
     # The dependency is back, the service has not noticed yet:
-    resource.configure("sqlite:////dev/null")
+    resource.configure()
     code, reason, _ = resource.call("monitor", interval=20)
     assert code == 190
     assert "is back for" in reason
@@ -217,15 +260,68 @@ def test_a_living_daemon_that_never_answers_fails_just_before_the_limit(resource
     assert 6 <= seconds < 10
 
 
-def test_a_port_that_somebody_else_holds_is_named_with_its_holder(resource: Resource) -> None:
+def test_the_last_question_ends_inside_the_actions_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Starting(Lifecycle(make(Service, tmp_path)))
+    start.environment.timeout = 10
+    start.deadline = Deadline(0.51)
+    limits = []
+
+    def hang(deadline: Deadline, _: object) -> None:
+        limits.append(deadline.left())
+        raise OutOfTime
+
+    monkeypatch.setattr(starting, "within", hang)
+    assert not start._answers()
+    assert limits[0] < 0.51 + start.environment.margin
+
+
+@pytest.mark.parametrize(
+    ("ours", "held"),
+    [
+        ("", "127.0.0.9"),
+        ("127.0.0.1", "0.0.0.0"),  # noqa: S104 - as another program would
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "127.0.0.1"),
+        ("nöbody-knows-it", "127.0.0.9"),
+    ],
+)
+def test_a_port_that_somebody_else_holds_is_named_with_its_holder(resource: Resource, ours: str, held: str) -> None:
+    resource.configure(address=ours)
     with socket.socket() as rival:
         rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        rival.bind(("127.0.0.1", resource.port))
+        rival.bind((held, resource.port))
         rival.listen()
         code, reason, _ = resource.call("start")
     assert code == 1
     assert reason.startswith(f"port {resource.port} is held by pid {os.getpid()}")
     assert not resource.main()
+
+
+@pytest.mark.parametrize(
+    ("unit", "advice"),
+    [
+        ("haproxy", "of haproxy.service; run: systemctl disable --now haproxy.service"),
+        ("pacemaker", "(/usr/sbin/haproxy); end it first"),
+        ("pacemaker_remote", "(/usr/sbin/haproxy); end it first"),
+    ],
+)
+def test_nobody_is_told_to_disable_pacemaker(fake_proc: FakeProc, public: Path, unit: str, advice: str) -> None:
+    """What another resource has started runs in Pacemaker's unit."""
+    fake_proc.listen(fake_proc.add(100, ["/usr/sbin/haproxy"], cgroup=f"0::/system.slice/{unit}.service"), 8774)
+    service = make(type("Api", (ApiService,), {"default_port": 8774}), public)
+    service.proc = fake_proc.proc
+    with pytest.raises(GenericError) as caught:
+        Starting(Lifecycle(service))._refuse_rivals()
+    assert caught.value.reason == f"port 8774 is held by pid 100 {advice}"
+
+
+def test_the_same_port_of_another_address_may_be_held(resource: Resource) -> None:
+    """haproxy listens on the virtual address, the service on the node's own."""
+    resource.configure(address="127.0.0.1")
+    with socket.socket() as proxy:
+        proxy.bind(("127.0.0.9", resource.port))
+        proxy.listen()
+        assert resource.call("start")[:2] == (0, "")
 
 
 @pytest.mark.parametrize("lost", [True, False])
@@ -243,6 +339,15 @@ def test_a_daemon_that_runs_is_not_started_twice(resource: Resource, lost: bool)
     assert record is not None
     assert process is not None
     assert record.is_same(process, Proc().boot())
+
+
+def test_a_daemon_that_gives_root_up_is_known_and_ended(resource: Resource, root: None) -> None:
+    resource.options += ["--become", str(pwd.getpwnam("nobody").pw_uid)]
+    assert resource.call("start")[:2] == (0, "")
+    assert resource.call("monitor", interval=20)[:2] == (0, "")
+    assert resource.call("start")[:2] == (0, "")
+    assert resource.call("stop")[:2] == (0, "")
+    assert resource.main() == 0
 
 
 def test_a_pid_file_of_another_program_hides_nothing_and_harms_nobody(resource: Resource) -> None:
