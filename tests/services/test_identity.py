@@ -12,6 +12,8 @@ from lab.node import Node
 from services.conftest import GLANCE, until
 from services.processes import Processes
 
+#: where a test daemon can be asked: without, its start waits to see it live on
+ASKED = "http://127.0.0.1:9377/"
 LIES = (
     "nothing there",
     "empty",
@@ -108,7 +110,7 @@ def plant(lie: str, one: Agent, decoys: Decoys, main: int = 0, worker: int = 0) 
 def test_a_running_daemon_is_found_whatever_the_pid_file_says(
     trial_agent: Callable[..., Agent], processes: Processes, decoys: Decoys
 ) -> None:
-    one = trial_agent("lied", "--workers 2")
+    one = trial_agent("lied", "--workers 2 --port 9377", url=ASKED)
     for lie in LIES:
         assert one.start().code == 0, lie
         pid = one.pid()
@@ -132,7 +134,7 @@ def test_a_running_daemon_is_found_whatever_the_pid_file_says(
 def test_what_does_not_run_is_not_made_out_by_a_pid_file(
     trial_agent: Callable[..., Agent], processes: Processes, decoys: Decoys
 ) -> None:
-    one = trial_agent("absent", "--workers 1")
+    one = trial_agent("absent", "--workers 1 --port 9377", url=ASKED)
     for lie in LIES:
         plant(lie, one, decoys)
         probe = one.probe()
