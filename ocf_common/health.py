@@ -46,6 +46,7 @@ LEVEL_SECONDS = {10: 4.5, 20: 9.5}
 
 FIRST_TRY = 0.4  # of the level's time
 QUESTIONS = 0.35  # for all dependencies together; the rest is for the second try
+OVERRUN = 0.2  # seconds that a check may take beyond its own limit, for it can say better what did not answer
 
 
 def normal_level(level: int) -> int:
@@ -66,6 +67,8 @@ def examine(service: Service, level: int, tree: Tree) -> None:
     total = Deadline(budget(service, level))
     seconds = total.left()
     first = service.parameters.seconds("request_timeout") or seconds * FIRST_TRY
+    # Without time for the questions every dependency would be silent, and a hung service excused for ever.
+    first = min(first, max(seconds * FIRST_TRY, seconds * (1 - QUESTIONS) - OVERRUN))
     check = service.works if level >= 20 else service.answers
     try:
         finding = _finding(service, check, total.part(first), tree)
@@ -86,8 +89,7 @@ def _finding(
 ) -> CheckFailed | None:
     limit = deadline.left()
     try:
-        # A little more than the check's own limit: it can say better what did not answer.
-        within(Deadline(limit + 0.2), lambda: check(deadline, tree))
+        within(Deadline(limit + OVERRUN), lambda: check(deadline, tree))
     except CheckFailed as finding:
         return finding
     except OutOfTime:

@@ -415,13 +415,21 @@ def test_the_whole_check_ends_inside_the_actions_time_whatever_hangs(
     assert time.monotonic() - begin < timeout
 
 
-def test_request_timeout_limits_one_request_and_never_exceeds_the_budget(make: Make) -> None:
+def test_request_timeout_limits_one_request_and_leaves_time_for_the_questions(make: Make) -> None:
     service = make(timeout=20, request_timeout="1.5")
     service.examine()
     assert service.limits[0] == pytest.approx(1.5, abs=0.1)
     service = make(timeout=5, request_timeout="60")
     service.examine()
-    assert service.limits[0] == pytest.approx(4.0, abs=0.1)
+    assert service.limits[0] == pytest.approx(4.0 * 0.65 - 0.2, abs=0.1)
+
+
+def test_a_hung_service_is_not_excused_by_a_long_request_timeout(make: Make) -> None:
+    service = make(timeout=3, request_timeout="10")
+    service.hanging = frozenset({"answers"})
+    assert [service.examine()[0] for _ in range(2)] == [190, 1]
+    assert "database" in service.asked
+    assert service.memory.down == {}
 
 
 @pytest.mark.parametrize(("asked", "level"), [(-3, 0), (0, 0), (9, 0), (10, 10), (15, 10), (20, 20), (99, 20)])
