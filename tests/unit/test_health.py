@@ -290,6 +290,20 @@ def test_a_broker_that_has_forgotten_the_daemon_was_restarted_unseen(make: Make)
     assert service.examine()[0] == 190
 
 
+def test_an_old_outage_that_level_20_saw_does_not_spoil_the_grace_of_a_new_one(make: Make) -> None:
+    service = make()
+    service.finds = [BROKER]
+    assert service.examine(20)[0] == 190
+    service.finds = [None]
+    service.now += 9 * 86400
+    assert service.examine(10)[0] == 0
+    service.finds = [GONE]
+    assert service.examine(10) == (190, "RabbitMQ is back for 0 s; nova-scheduler has not reconnected yet")
+    # The grace is not renewed: a daemon that is lost fails.
+    service.now += 181
+    assert [service.examine(level)[0] for level in (20, 10)] == [1, 1]
+
+
 def test_a_broker_that_has_forgotten_the_daemon_is_no_excuse_that_cannot_be_remembered(make: Make) -> None:
     service = make()
     Path(service.memory.folder).write_text("in the way")
@@ -356,6 +370,15 @@ def test_silence_is_counted_for_each_level_alone(make: Make) -> None:
     assert service.examine(20)[0] == 190
     assert service.examine(10)[0] == 190
     assert service.examine(20)[0] == 1
+
+
+@pytest.mark.parametrize("between", [[Attention("disabled")], [WRONG], [REFUSED], [BROKER], [SILENT, Attention("x")]])
+def test_whatever_is_no_silence_ends_the_row(make: Make, between: list[CheckFailed]) -> None:
+    service = make(recovery_grace="0")
+    for finds in ([SILENT], between, [SILENT]):
+        service.finds = list(finds)
+        code, reason = service.examine(20)
+    assert (code, reason) == (190, f"{SILENT.reason} (1 of 2 monitors in a row)")
 
 
 @pytest.mark.parametrize(("second", "code"), [(WRONG, 1), (REFUSED, 1), (Attention("drained"), 190)])
