@@ -5,7 +5,7 @@ A question returns when the dependency works, and raises DependencyDown or Misco
 
 from __future__ import annotations
 
-from ocf_common.outcomes import CheckFailed, DependencyDown, Misconfigured
+from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def ask_database(service: Service, deadline: Deadline) -> None:
 
 def ask_identity(service: Service, deadline: Deadline) -> None:
     from ocf_common import identity_check
-    from ocf_common.login import identity_url, tls_settings
+    from ocf_common.login import needed_identity
 
-    url = identity_url(service)
+    url, tls = needed_identity(service)
     if url:
-        identity_check.ask(url, deadline, tls_settings(service))
+        identity_check.ask(url, deadline, tls)
 
 
 def ask_placement(service: Service, deadline: Deadline) -> None:
@@ -114,7 +114,9 @@ def ask_placement(service: Service, deadline: Deadline) -> None:
     from ocf_common.http_check import request
 
     try:
-        answer = request(parse_http_url(url), deadline, tls=tls_settings(service))
+        answer = request(parse_http_url(url), deadline, tls=tls_settings(service, "placement"))
+    except Attention as finding:
+        raise Misconfigured(f"Placement: {finding.reason}", "placement") from None
     except CheckFailed as finding:
         raise DependencyDown(f"Placement: {finding.reason}", "placement") from None
     if answer.status >= 500:

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from ocf_common.service import Service
 
 REST = 900.0  # seconds that refused credentials are not tried again
+SECTIONS = ("keystone_authtoken", "placement")  # of a service's configuration, with a way to Keystone in them
 
 
-def tls_settings(service: Service) -> Tls:
-    """Return how certificates are verified: parameters, else what the service's own login says."""
-    parameters = service.parameters
-    own = sources.from_service(service.settings)
-    insecure = parameters.boolean("insecure") if parameters.given("insecure") else own is not None and own.insecure
-    given = parameters.given("os_cacert") if "os_cacert" in parameters.declared else None
-    return Tls(given or (own.cacert if own is not None else ""), not insecure)
+def tls_settings(service: Service, section: str = SECTIONS[0]) -> Tls:
+    """Return how certificates are verified: parameters, else what ``section`` of the configuration says."""
+    parameters, settings = service.parameters, service.settings
+    section = settings.get(section, "auth_section") or section
+    given = parameters.given("insecure")
+    insecure = parameters.boolean("insecure") if given else settings.boolean(section, "insecure")
+    return Tls(parameters.given("os_cacert") or settings.get(section, "cafile") or "", not insecure)
 
 
 def identity_url(service: Service) -> str:
@@ -39,7 +40,30 @@ def identity_url(service: Service) -> str:
         url = service.parameters.given(name) if name in service.parameters.declared else None
         if url:
             return sources.v3_url(url)
-    return sources.service_url(service.settings) or sources.service_url(service.settings, "placement")
+    return _own_identity(service)[0]
+
+
+def _own_identity(service: Service) -> tuple[str, str]:
+    """Return the Identity URL of the service's configuration and the section with it; both "" without one."""
+    for section in SECTIONS:
+        url = sources.service_url(service.settings, section)
+        if url:
+            return url, service.settings.get(section, "auth_section") or section
+    return "", ""
+
+
+def needed_identity(service: Service) -> tuple[str, Tls]:
+    """Return the Keystone on which the service depends, and how its certificate is verified.
+
+    That is the one of the service's configuration, verified as the service itself does: parameters may name another
+    address of Keystone, for the login of level 20 alone.
+    """
+    url, section = _own_identity(service)
+    if not url:
+        return identity_url(service), tls_settings(service)
+    tls = tls_settings(service, section)
+    tls.ca_file = service.settings.get(section, "cafile") or tls.ca_file
+    return url, tls
 
 
 def chosen(service: Service) -> Credentials | None:
