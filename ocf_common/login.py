@@ -85,19 +85,21 @@ def chosen(service: Service) -> Credentials | None:
     return found
 
 
-def log_in(service: Service, deadline: Deadline, own_url: str = "") -> str | None:
+def log_in(service: Service, deadline: Deadline, own_url: str = "", own_name: str = "") -> str | None:
     """Log in and return the token, or None without credentials.
 
     ``own_url``: Keystone's own address, asked instead of the one that the credentials name, unless a parameter names
-    one. Raises as ``identity_check.log_in``, and Attention while refused credentials rest.
+    one; ``own_name``: the name in its certificate, where that is not the host in the URL. Raises as
+    ``identity_check.log_in``, and Attention while refused credentials rest.
     """
     found = chosen(service)
     if found is None:
         return None
-    if own_url and not service.parameters.given("os_auth_url"):
-        found.auth_url = own_url
     overridden = service.parameters.given("os_cacert") or service.parameters.given("insecure")
-    return _guarded(service, found, deadline, tls_settings(service) if overridden else None).value
+    tls = tls_settings(service) if overridden else Tls(found.cacert, not found.insecure)
+    if own_url and not service.parameters.given("os_auth_url"):
+        found.auth_url, tls.server_name = own_url, own_name
+    return _guarded(service, found, deadline, tls).value
 
 
 def _guarded(service: Service, found: Credentials, deadline: Deadline, tls: Tls | None) -> Token:
