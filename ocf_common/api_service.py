@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ocf_common.parameters import Parameter
 
 POLL = 0.1  # seconds between two requests to a service that is starting
+# Of the time of level 20: what a slow Keystone takes away must not make the service seem silent.
+LOGIN_SHARE = 0.75
 
 
 class ApiService(Service):
@@ -169,7 +171,7 @@ class ApiService(Service):
             return
         from ocf_common.login import log_in
 
-        token = log_in(self, deadline)
+        token = log_in(self, deadline.part(deadline.left() * LOGIN_SHARE))
         if token is None:
             raise Attention(
                 f"level 20 needs credentials: neither parameters nor [keystone_authtoken] of {self.config_file} "

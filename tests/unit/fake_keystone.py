@@ -37,13 +37,16 @@ class Handler(BaseHTTPRequestHandler):
         if keystone.silent:
             keystone.release.wait(10)
             return
+        keystone.release.wait(keystone.delay)
         self.send_response(keystone.status[self.command])
         self.send_header("Content-Type", "application/json")
         for name, value in keystone.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(keystone.body)))
         self.end_headers()
-        self.wfile.write(keystone.body)
+        for piece in [keystone.body] if not keystone.delay else [bytes((byte,)) for byte in keystone.body]:
+            self.wfile.write(piece)
+            keystone.release.wait(keystone.delay)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -57,6 +60,7 @@ class FakeKeystone:
         self.headers = {"X-Subject-Token": "gAAAA-token"}
         self.body = json.dumps({"token": {"catalog": CATALOG, "methods": ["password"]}}).encode()
         self.silent = self.drops = False
+        self.delay = 0.0  # seconds before an answer's headers, and before each byte of its body
         self.release = threading.Event()
         self.requests: list[tuple] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

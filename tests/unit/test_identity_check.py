@@ -7,7 +7,7 @@ from fake_keystone import CATALOG, FakeKeystone
 
 from ocf_common import identity_check
 from ocf_common.connection_urls import parse_http_url
-from ocf_common.deadline import Deadline
+from ocf_common.deadline import Deadline, within
 from ocf_common.http_check import Tls
 from ocf_common.outcomes import (
     Attention,
@@ -139,6 +139,13 @@ def test_a_silent_keystone_is_named_within_the_time_limit(keystone, way):
     keystone.silent = True
     with pytest.raises(DependencyDown, match=r"does not answer within 0.3 s"):
         log_in(keystone, seconds=0.3, **way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_keystone_that_is_slow_in_each_step_is_named_within_the_time_limit(keystone, way):
+    keystone.delay = 0.2
+    with pytest.raises(DependencyDown, match=r"does not answer within 0.5 s"):
+        within(Deadline(20), lambda: log_in(keystone, seconds=0.5, **way))
 
 
 @pytest.mark.parametrize("way", [{}, TOKEN])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fake_keystone import FakeKeystone
-from loopback import Authority
+from loopback import Authority, Server
 from resource_maker import make
 
 from ocf_common import dependencies
 from ocf_common.api_service import ApiService
 from ocf_common.deadline import Deadline
-from ocf_common.outcomes import DependencyDown, Misconfigured
+from ocf_common.identity import Tree
+from ocf_common.identity_service import IdentityService
+from ocf_common.outcomes import Attention, DependencyDown, Misconfigured
 from ocf_common.rpc_service import RpcService
 
 New = Callable[..., Any]
@@ -23,6 +26,11 @@ class Scheduler(RpcService):
     name = "nova-scheduler"
     config = "/etc/nova/nova.conf"
     dependencies = ("broker", "database", "identity", "placement")
+
+
+class Keystone(IdentityService):
+    name = "keystone"
+    config = "/etc/keystone/keystone.conf"
 
 
 class Image(ApiService):
@@ -97,3 +105,36 @@ def test_the_services_own_keystone_is_verified_as_the_service_does(
     """os_cacert is for the address in the parameters, which may have a certificate of another authority."""
     text = section("keystone_authtoken", named_keystone.url, cafile=authority.ca_file)
     ask(new(Image, text, os_cacert="/nonexistent/ca.pem"))
+
+
+@pytest.fixture
+def api_url(serve: Callable[..., Server]) -> str:
+    """The URL of an API that answers everything with 200."""
+
+    def well(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    return f"http://127.0.0.1:{serve(well).port}/"
+
+
+def test_a_login_leaves_time_for_the_service(keystone: FakeKeystone, api_url: str, new: New) -> None:
+    """Else what Keystone has wasted would be missing there, and the service be called silent."""
+    service = new(Image, section("keystone_authtoken", keystone.url), url=api_url)
+    service.works(Deadline(10), Tree())
+    keystone.silent = True
+    deadline = Deadline(4)
+    with pytest.raises(DependencyDown, match="does not answer within"):
+        service.works(deadline, Tree())
+    assert deadline.left() > 0
+
+
+def test_keystones_own_login_knows_the_name_in_its_certificate(
+    tls_keystone: FakeKeystone, authority: Authority, new: New
+) -> None:
+    login = {"os_username": "nova", "os_password": "very-secret", "os_cacert": authority.ca_file}
+    url = tls_keystone.url.replace("v3", "")
+    new(Keystone, url=url, tls_name="keystone.test", **login).works(Deadline(10), Tree())
+    assert tls_keystone.requests[-1][:2] == ("POST", "/v3/auth/tokens")
+    with pytest.raises(Attention, match="IP address mismatch"):
+        new(Keystone, url=url, **login).works(Deadline(10), Tree())
