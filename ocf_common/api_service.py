@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 POLL = 0.1  # seconds between two requests to a service that is starting
 # Of the time of level 20: what a slow Keystone takes away must not make the service seem silent.
 LOGIN_SHARE = 0.75
+# Bytes of an answer to level 20: one image has as many properties as a tenant wants, and only the deadline must end it.
+LARGEST_ANSWER = 16 * 1024 * 1024
 
 
 class ApiService(Service):
@@ -160,10 +162,11 @@ class ApiService(Service):
         assert answer is not None
         judge(answer, url, logged_in=False)
 
-    def _get(self, url: HttpUrl, deadline: Deadline, headers: dict[str, str] | None = None) -> HttpAnswer:
-        from ocf_common.http_check import request
+    def _get(self, url: HttpUrl, deadline: Deadline, token: str = "") -> HttpAnswer:
+        from ocf_common.http_check import LIMIT, request
 
-        return request(url, deadline, headers=headers or {}, tls=self._tls(url))
+        headers, limit = ({"X-Auth-Token": token}, LARGEST_ANSWER) if token else ({}, LIMIT)
+        return request(url, deadline, headers=headers, tls=self._tls(url), limit=limit)
 
     def works(self, deadline: Deadline, tree: Tree) -> None:
         self.answers(deadline, tree)
@@ -178,7 +181,7 @@ class ApiService(Service):
                 "give any"
             )
         url = self.base_url().with_path(self.request_path)
-        answer = self._get(url, deadline, {"X-Auth-Token": token})
+        answer = self._get(url, deadline, token)
         if answer.status == 403:
             # Policy answers before the database is read: that proves the service, not the database.
             from ocf_common import dependencies
