@@ -228,10 +228,10 @@ class _Exchange:
             return HttpAnswer(status, found, b"")
         if found.get("transfer-encoding", "").lower().endswith("chunked"):
             return HttpAnswer(status, found, self.read_chunks(connection))
-        length = found.get("content-length", "")
+        length, *others = set(found.get("content-length", "").split(", "))  # RFC 9112 lets one accept equal ones
         if not length:
             return HttpAnswer(status, found, self.read_to_end(connection))
-        if not length.isascii() or not length.isdigit() or len(length) > 18:
+        if others or not length.isascii() or not length.isdigit() or len(length) > 18:
             raise self.wrong("sends a length that is no number")
         wanted = min(int(length), self.limit)
         while len(self.buffer) < wanted:

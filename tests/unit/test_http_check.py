@@ -93,6 +93,7 @@ def test_the_request_and_its_answer(serve: Serve) -> None:
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Length: 1\r\n\r\nx", 401, b"x"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (b"HTTP/1.1 503\r\nodd line\r\nContent-Length: 2\r\n\r\n{}", 503, b"{}"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{} and more", 200, b"{}"),
         (OK + b"Content-Length: 100000000000\r\n\r\n" + b"x" * 70000, 200, b"x" * 65536),
     ],
 )
