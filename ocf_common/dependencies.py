@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 #: how a dependency is called in reasons
 LABELS = {"broker": "RabbitMQ", "database": "the database", "identity": "Keystone", "placement": "Placement"}
 
+#: options of oslo.messaging, and what they were called up to Ocata
+OLD_TLS_NAMES = {
+    "ssl_ca_file": "kombu_ssl_ca_certs",
+    "ssl_cert_file": "kombu_ssl_certfile",
+    "ssl_key_file": "kombu_ssl_keyfile",
+}
+
 
 def broker_addresses(settings: ServiceConfig, port: int = 0) -> list[BrokerAddress]:
     """Return the brokers of ``transport_url``, or of the options that Ocata and older knew instead.
@@ -48,13 +55,15 @@ def broker_addresses(settings: ServiceConfig, port: int = 0) -> list[BrokerAddre
                 brokers.append(broker)
     except (InvalidUrl, ValueError) as error:
         raise Misconfigured(f"transport_url cannot be used: {error}", "broker") from None
-    tls = settings.boolean(rabbit, "ssl") or settings.boolean(rabbit, "rabbit_use_ssl")
+    old_tls = ((rabbit, "rabbit_use_ssl"), ("DEFAULT", "rabbit_use_ssl"))
+    tls = any(settings.boolean(*place) for place in ((rabbit, "ssl"), *old_tls))
     for broker in brokers:
         broker.port = port or broker.port
         broker.tls = broker.tls or tls
-        for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
+        for name, old_name in OLD_TLS_NAMES.items():
             if not getattr(broker, name):
-                setattr(broker, name, settings.get(rabbit, name) or "")
+                places = ((rabbit, name), (rabbit, old_name), ("DEFAULT", old_name))
+                setattr(broker, name, settings.first(places, ""))
     return brokers
 
 
