@@ -181,11 +181,10 @@ class Service:
             from ocf_common.service_config import ServiceConfig
 
             files = self.config_files()
-            folders = [self.config_file + ".d", *option_values("--config-dir", self.additional_arguments())]
-            program_folder = join(dirname(self.config_file), self.binary + ".conf.d")
-            if program_folder not in folders:
-                folders.insert(1, program_folder)
-            self._settings = ServiceConfig.load(files, folders)
+            folders = option_values("--config-dir", self.additional_arguments())
+            if not folders:  # then oslo.config looks into those of its own
+                folders = [self.config_file + ".d", join(dirname(self.config_file), self.binary + ".conf.d")]
+            self._settings = ServiceConfig.load(files, list(dict.fromkeys(folders)))
         return self._settings
 
     def log_file(self) -> str:

@@ -92,13 +92,17 @@ def test_configuration_folders_come_after_the_file(tmp_path: Path) -> None:
         (tmp_path / folder / "x.conf").write_text(
             f"[DEFAULT]\n{folder.split('.')[0].replace('-', '_')} = {value}\nlast = {value}\n"
         )
-    service = make(
-        Scheduler, tmp_path, "[DEFAULT]\nhost = a\nlast = a\n", additional_parameters=f"--config-dir {tmp_path}/given"
-    )
+    text = "[DEFAULT]\nhost = a\nlast = a\n"
+    service = make(Scheduler, tmp_path, text)
     assert service.settings.get("DEFAULT", "host") == "a"
     assert service.settings.get("DEFAULT", "service") == "b"
-    assert service.settings.get("DEFAULT", "last") == "d"
+    assert service.settings.get("DEFAULT", "last") == "c"
     assert service.settings is service.settings
+    # A folder that is given takes the place of those in which oslo.config looks by itself.
+    service.environment.parameters["additional_parameters"] = f"--config-dir {tmp_path}/given"
+    service = Scheduler(service.environment, service.proc, service.memory)
+    assert service.settings.get("DEFAULT", "service") is None
+    assert service.settings.get("DEFAULT", "last") == "d"
 
 
 @pytest.mark.parametrize(
