@@ -70,6 +70,8 @@ class ApiService(Service):
             host, _, port = listen.rpartition(":")
             return host.strip("[]"), int(port)
         host = self.settings.first(self.bind_host, "") or ""
+        if host in ("$my_ip", "${my_ip}"):  # set nowhere
+            host = default_ip()
         port = self.settings.first(self.bind_port, "") or ""
         return host.strip("[]"), int(port) if port.isdigit() and 0 < int(port) < 65536 else self.default_port
 
@@ -150,12 +152,19 @@ class ApiService(Service):
     def answers(self, deadline: Deadline, tree: Tree) -> None:
         if self.parameters.turned_off("url"):
             return
+        from ocf_common.http_check import Unresolved
+
         given = bool(self.parameters.given("url"))
         url = self.base_url()
         paths = [url.path, "/"] if given else list(self.health_paths)
         answer = None
         for path in paths:
-            answer = self._get(url.with_path(path), deadline)
+            try:
+                answer = self._get(url.with_path(path), deadline)
+            except Unresolved as finding:
+                if self._listens(tree):
+                    raise Attention(finding.reason) from None
+                raise
             # A path that this release does not know (/v1/, /healthcheck): the next one tells.
             if answer.status not in (404, 405, 410):
                 break
@@ -197,14 +206,17 @@ class ApiService(Service):
             self.answers(deadline, tree)
         except ConfigError:
             # Broken under the daemon, it does not say where to ask; a start would fail, so a listener is enough.
-            from ocf_common import sockets
-
-            return sockets.listens([process.pid for process in tree.all()], self.proc.root)
+            return self._listens(tree)
         except Attention:
             return True
         except CheckFailed:
             return False
         return True
+
+    def _listens(self, tree: Tree) -> bool:
+        from ocf_common import sockets
+
+        return sockets.listens([process.pid for process in tree.all()], self.proc.root)
 
     def await_answer(self, seconds: float, tree: Callable[[], Tree]) -> None:
         from ocf_common.deadline import Deadline
@@ -244,3 +256,17 @@ def _reachable(host: str) -> str:
     if host in ("", "0.0.0.0", "*"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return "::1" if host == "::" else host
+
+
+def default_ip() -> str:
+    """Return the default of Nova's ``my_ip``: the address from which packets leave this host (oslo.utils, netutils)."""
+    from _socket import AF_INET, SOCK_DGRAM, socket
+
+    probe = socket(AF_INET, SOCK_DGRAM)
+    try:
+        probe.connect(("192.0.2.0", 80))  # as oslo.utils does; of a datagram socket it sends nothing
+        return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+    finally:
+        probe.close()

@@ -18,7 +18,7 @@ from ocf_common import http_check
 from ocf_common.certificate import describe
 from ocf_common.connection_urls import HttpUrl, parse_http_url
 from ocf_common.deadline import Deadline
-from ocf_common.http_check import HttpAnswer, Tls, Unreachable, request
+from ocf_common.http_check import HttpAnswer, Tls, Unreachable, Unresolved, request
 from ocf_common.outcomes import Attention, CheckFailed, Refused, Silent, WrongAnswer
 from ocf_common.resolve import Unresolvable
 
@@ -262,7 +262,7 @@ def test_a_name_without_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(http_check, "resolve", fail)
     url = parse_http_url("http://controller/")
-    assert measured(lambda: request(url, Deadline(5)), Unreachable)[0] == (
+    assert measured(lambda: request(url, Deadline(5)), Unresolved)[0] == (
         "http://controller/ cannot be reached: controller cannot be resolved in time"
     )
 
