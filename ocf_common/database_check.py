@@ -209,6 +209,14 @@ def service_row(address: DatabaseAddress, deadline: Deadline, binary: str, host:
     )
 
 
+def must_take_writes(address: DatabaseAddress, deadline: Deadline) -> None:
+    """Raise DependencyDown where the database, of kind mysql, is read-only: no heartbeat can be written then."""
+    with Session(address, deadline) as session:
+        value = session.query("SELECT @@global.read_only AS value")[0]["value"]
+    if str(value).upper() not in ("0", "OFF"):  # a number up to MariaDB 11, a word later
+        raise down(address, "is read-only")
+
+
 def connect(address: DatabaseAddress, deadline: Deadline) -> socket.socket:
     """Return a TCP connection to the first address of the host that takes one."""
     import socket

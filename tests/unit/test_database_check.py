@@ -289,6 +289,20 @@ def test_what_an_operator_set(server):
     assert (found.disabled, found.disabled_reason, found.forced_down) == (True, "new disks", True)
 
 
+@pytest.mark.parametrize("value", [0, "OFF"])
+def test_a_database_that_takes_writes(server, value):
+    server.rows = [{"value": value}]
+    database_check.must_take_writes(server.address(), Deadline(5))
+    assert server.statements == ["SELECT @@global.read_only AS value"]
+
+
+@pytest.mark.parametrize("value", [1, "ON", "NO_LOCK"])
+def test_a_database_that_takes_no_writes_is_down(server, value):
+    server.rows = [{"value": value}]
+    with pytest.raises(DependencyDown, match=r"MariaDB at 127.0.0.1:\d+ is read-only"):
+        database_check.must_take_writes(server.address(), Deadline(5))
+
+
 def test_no_row(server):
     assert database_check.service_row(server.address(), Deadline(5), "nova-cert", "h1") is None
 
