@@ -444,7 +444,7 @@ def test_request_timeout_limits_one_request_and_leaves_time_for_the_questions(ma
     assert service.limits[0] == pytest.approx(1.5, abs=0.1)
     service = make(timeout=5, request_timeout="60")
     service.examine()
-    assert service.limits[0] == pytest.approx(4.0 * 0.65 - 0.2, abs=0.1)
+    assert 1 < service.limits[0] <= 2.4  # of 4 s, 1.4 are for the questions
 
 
 def test_a_hung_service_is_not_excused_by_a_long_request_timeout(make: Make) -> None:
