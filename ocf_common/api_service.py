@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ocf_common.parameters import Parameter
 
 POLL = 0.1  # seconds between two requests to a service that is starting
+# Of the time of level 20: what a slow Keystone takes away must not make the service seem silent.
+LOGIN_SHARE = 0.75
+# Bytes of an answer to level 20: one image has as many properties as a tenant wants, and only the deadline must end it.
+LARGEST_ANSWER = 16 * 1024 * 1024
 
 
 class ApiService(Service):
@@ -66,6 +70,8 @@ class ApiService(Service):
             host, _, port = listen.rpartition(":")
             return host.strip("[]"), int(port)
         host = self.settings.first(self.bind_host, "") or ""
+        if host in ("$my_ip", "${my_ip}"):  # set nowhere
+            host = default_ip()
         port = self.settings.first(self.bind_port, "") or ""
         return host.strip("[]"), int(port) if port.isdigit() and 0 < int(port) < 65536 else self.default_port
 
@@ -149,22 +155,30 @@ class ApiService(Service):
     def answers(self, deadline: Deadline, tree: Tree) -> None:
         if not self.is_asked():
             return
+        from ocf_common.http_check import Unresolved
+
         given = bool(self.parameters.given("url"))
         url = self.base_url()
         paths = [url.path, "/"] if given else list(self.health_paths)
         answer = None
         for path in paths:
-            answer = self._get(url.with_path(path), deadline)
+            try:
+                answer = self._get(url.with_path(path), deadline)
+            except Unresolved as finding:
+                if self._listens(tree):
+                    raise Attention(finding.reason) from None
+                raise
             # A path that this release does not know (/v1/, /healthcheck): the next one tells.
             if answer.status not in (404, 405, 410):
                 break
         assert answer is not None
         judge(answer, url, logged_in=False)
 
-    def _get(self, url: HttpUrl, deadline: Deadline, headers: dict[str, str] | None = None) -> HttpAnswer:
-        from ocf_common.http_check import request
+    def _get(self, url: HttpUrl, deadline: Deadline, token: str = "") -> HttpAnswer:
+        from ocf_common.http_check import LIMIT, request
 
-        return request(url, deadline, headers=headers or {}, tls=self._tls(url))
+        headers, limit = ({"X-Auth-Token": token}, LARGEST_ANSWER) if token else ({}, LIMIT)
+        return request(url, deadline, headers=headers, tls=self._tls(url), limit=limit)
 
     def works(self, deadline: Deadline, tree: Tree) -> None:
         self.answers(deadline, tree)
@@ -172,14 +186,14 @@ class ApiService(Service):
             return
         from ocf_common.login import log_in
 
-        token = log_in(self, deadline)
+        token = log_in(self, deadline.part(deadline.left() * LOGIN_SHARE))
         if token is None:
             raise Attention(
                 f"level 20 needs credentials: neither parameters nor [keystone_authtoken] of {self.config_file} "
                 "give any"
             )
         url = self.base_url().with_path(self.request_path)
-        answer = self._get(url, deadline, {"X-Auth-Token": token})
+        answer = self._get(url, deadline, token)
         if answer.status == 403:
             # Policy answers before the database is read: that proves the service, not the database.
             from ocf_common import dependencies
@@ -195,14 +209,17 @@ class ApiService(Service):
             self.answers(deadline, tree)
         except ConfigError:
             # Broken under the daemon, it does not say where to ask; a start would fail, so a listener is enough.
-            from ocf_common import sockets
-
-            return sockets.listens([process.pid for process in tree.all()], self.proc.root)
+            return self._listens(tree)
         except Attention:
             return True
         except CheckFailed:
             return False
         return True
+
+    def _listens(self, tree: Tree) -> bool:
+        from ocf_common import sockets
+
+        return sockets.listens([process.pid for process in tree.all()], self.proc.root)
 
     def await_answer(self, seconds: float, tree: Callable[[], Tree]) -> None:
         from ocf_common.deadline import Deadline
@@ -242,3 +259,17 @@ def _reachable(host: str) -> str:
     if host in ("", "0.0.0.0", "*"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return "::1" if host == "::" else host
+
+
+def default_ip() -> str:
+    """Return the default of Nova's ``my_ip``: the address from which packets leave this host (oslo.utils, netutils)."""
+    from _socket import AF_INET, SOCK_DGRAM, socket
+
+    probe = socket(AF_INET, SOCK_DGRAM)
+    try:
+        probe.connect(("192.0.2.0", 80))  # as oslo.utils does; of a datagram socket it sends nothing
+        return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+    finally:
+        probe.close()

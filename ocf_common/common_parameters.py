@@ -94,7 +94,8 @@ def daemon_parameters(binary: str, config: str, user: str, wsgi: bool) -> tuple[
             None,
             "Seconds for one request of a monitor",
             "The time limit for one request to the service. Default: 40 % of the time that the check level has "
-            "(5 s at level 10, 10 s at level 20, never more than the operation's own time limit).",
+            "(5 s at level 10, 10 s at level 20, never more than the operation's own time limit); at most about "
+            "60 %, for the dependencies must be asked as well.",
             reloadable=True,
         ),
         Parameter(

@@ -173,7 +173,8 @@ def ask(address: DatabaseAddress, deadline: Deadline) -> None:
     """
     if address.kind == "mysql":
         with Session(address, deadline) as session:
-            session.query("SELECT 1")
+            # A Galera node outside the cluster refuses this one (1047), and answers SELECT where no table is read.
+            session.query("DO 1")
     elif address.kind == "sqlite":
         _look_at_file(address.database)
     elif address.port:
@@ -206,6 +207,14 @@ def service_row(address: DatabaseAddress, deadline: Deadline, binary: str, host:
         disabled_reason=" ".join(str(row.get("disabled_reason") or "").split()),
         forced_down=bool(row.get("forced_down")),
     )
+
+
+def must_take_writes(address: DatabaseAddress, deadline: Deadline) -> None:
+    """Raise DependencyDown where the database, of kind mysql, is read-only: no heartbeat can be written then."""
+    with Session(address, deadline) as session:
+        value = session.query("SELECT @@global.read_only AS value")[0]["value"]
+    if str(value).upper() not in ("0", "OFF"):  # a number up to MariaDB 11, a word later
+        raise down(address, "is read-only")
 
 
 def connect(address: DatabaseAddress, deadline: Deadline) -> socket.socket:

@@ -5,7 +5,7 @@ A question returns when the dependency works, and raises DependencyDown or Misco
 
 from __future__ import annotations
 
-from ocf_common.outcomes import CheckFailed, DependencyDown, Misconfigured
+from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 #: how a dependency is called in reasons
 LABELS = {"broker": "RabbitMQ", "database": "the database", "identity": "Keystone", "placement": "Placement"}
+
+#: options of oslo.messaging, and what they were called up to Ocata
+OLD_TLS_NAMES = {
+    "ssl_ca_file": "kombu_ssl_ca_certs",
+    "ssl_cert_file": "kombu_ssl_certfile",
+    "ssl_key_file": "kombu_ssl_keyfile",
+}
 
 
 def broker_addresses(settings: ServiceConfig, port: int = 0) -> list[BrokerAddress]:
@@ -48,13 +55,15 @@ def broker_addresses(settings: ServiceConfig, port: int = 0) -> list[BrokerAddre
                 brokers.append(broker)
     except (InvalidUrl, ValueError) as error:
         raise Misconfigured(f"transport_url cannot be used: {error}", "broker") from None
-    tls = settings.boolean(rabbit, "ssl") or settings.boolean(rabbit, "rabbit_use_ssl")
+    old_tls = ((rabbit, "rabbit_use_ssl"), ("DEFAULT", "rabbit_use_ssl"))
+    tls = any(settings.boolean(*place) for place in ((rabbit, "ssl"), *old_tls))
     for broker in brokers:
         broker.port = port or broker.port
         broker.tls = broker.tls or tls
-        for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
+        for name, old_name in OLD_TLS_NAMES.items():
             if not getattr(broker, name):
-                setattr(broker, name, settings.get(rabbit, name) or "")
+                places = ((rabbit, name), (rabbit, old_name), ("DEFAULT", old_name))
+                setattr(broker, name, settings.first(places, ""))
     return brokers
 
 
@@ -96,11 +105,11 @@ def ask_database(service: Service, deadline: Deadline) -> None:
 
 def ask_identity(service: Service, deadline: Deadline) -> None:
     from ocf_common import identity_check
-    from ocf_common.login import identity_url, tls_settings
+    from ocf_common.login import needed_identity
 
-    url = identity_url(service)
+    url, tls = needed_identity(service)
     if url:
-        identity_check.ask(url, deadline, tls_settings(service))
+        identity_check.ask(url, deadline, tls)
 
 
 def ask_placement(service: Service, deadline: Deadline) -> None:
@@ -114,7 +123,9 @@ def ask_placement(service: Service, deadline: Deadline) -> None:
     from ocf_common.http_check import request
 
     try:
-        answer = request(parse_http_url(url), deadline, tls=tls_settings(service))
+        answer = request(parse_http_url(url), deadline, tls=tls_settings(service, "placement"))
+    except Attention as finding:
+        raise Misconfigured(f"Placement: {finding.reason}", "placement") from None
     except CheckFailed as finding:
         raise DependencyDown(f"Placement: {finding.reason}", "placement") from None
     if answer.status >= 500:

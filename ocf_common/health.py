@@ -13,7 +13,7 @@ The rules, in order:
    degraded. Not for refused connections at the service's own port: that proves its death. A broker that no longer
    knows the daemon's queue was restarted between two monitors: the grace begins when that is first seen.
 6. Silence is asked again over a fresh connection. Still silent: degraded, until ``silent_checks`` monitors in
-   a row were not answered.
+   a row were not answered. Every other finding ends the row.
 7. Everything else: failed.
 
 Every step has its share of the level's time, which lies inside the action's own time limit.
@@ -46,6 +46,7 @@ LEVEL_SECONDS = {10: 4.5, 20: 9.5}
 
 FIRST_TRY = 0.4  # of the level's time
 QUESTIONS = 0.35  # for all dependencies together; the rest is for the second try
+OVERRUN = 0.2  # seconds that a check may take beyond its own limit, for it can say better what did not answer
 
 
 def normal_level(level: int) -> int:
@@ -66,6 +67,8 @@ def examine(service: Service, level: int, tree: Tree) -> None:
     total = Deadline(budget(service, level))
     seconds = total.left()
     first = service.parameters.seconds("request_timeout") or seconds * FIRST_TRY
+    # Without time for the questions every dependency would be silent, and a hung service excused for ever.
+    first = min(first, max(seconds * FIRST_TRY, seconds * (1 - QUESTIONS) - OVERRUN))
     check = service.works if level >= 20 else service.answers
     try:
         finding = _finding(service, check, total.part(first), tree)
@@ -74,6 +77,8 @@ def examine(service: Service, level: int, tree: Tree) -> None:
     if finding is None:
         service.memory.forget_trouble(level)
         return
+    if not isinstance(finding, Silent):
+        service.memory.forget_silence(level)
     if isinstance(finding, Attention):
         raise Degraded(finding.reason)
     verdict = Judgement(service, level, check, total, tree).of(finding)
@@ -86,8 +91,7 @@ def _finding(
 ) -> CheckFailed | None:
     limit = deadline.left()
     try:
-        # A little more than the check's own limit: it can say better what did not answer.
-        within(Deadline(limit + 0.2), lambda: check(deadline, tree))
+        within(Deadline(limit + OVERRUN), lambda: check(deadline, tree))
     except CheckFailed as finding:
         return finding
     except OutOfTime:
@@ -163,8 +167,14 @@ class Judgement:
         return GenericError(finding.reason)
 
     def _note_unseen_outage(self, dependency: str) -> None:
-        """Note it once: a daemon that does not come back fails when the grace is over."""
-        if dependency in self.memory.down:
+        """Note it once: a daemon that does not come back fails when the grace is over.
+
+        Level 10 sees the broker, so an outage that it noted stays known until the daemon is back. One that level 20
+        saw stays longer: when its grace is over, it says nothing of an outage now.
+        """
+        when, level = self.memory.down.get(dependency, (0.0, 0))
+        grace = self.service.parameters.seconds("recovery_grace")
+        if dependency in self.memory.down and (level <= 10 or self.memory.clock() - when < grace):
             return
         # The first level that asks the dependency sees that the daemon is there again.
         self.memory.note_down(dependency, min(self.level, 10))
@@ -201,6 +211,8 @@ class Judgement:
                 self.memory.forget_trouble(self.level)
                 return None
             # An answer this time, or first-hand knowledge of a culprit, is no silence.
+            if not isinstance(again, (Silent, Misconfigured)):
+                self.memory.forget_silence(self.level)
             if isinstance(again, DependencyDown):
                 return self._dependency_down(again)
             if isinstance(again, Attention):

@@ -8,7 +8,8 @@ What goes wrong is raised as a finding::
 
     Refused        every address of the host refuses connections
     Silent         nothing came back within the time limit
-    └── Unreachable    no route, or no address: this says nothing about the service
+    └── Unreachable    no route
+        └── Unresolved     its name has no address: this says nothing about the service
     WrongAnswer    not HTTP, half an answer, an endless answer, a connection that was reset
     Attention      the certificate does not prove the service's name: a restart mends nothing
 """
@@ -37,7 +38,11 @@ SHORTEST_WAIT = 0.001  # seconds
 
 
 class Unreachable(Silent):
-    """The way to the service is broken: no route, or its name has no address."""
+    """The way to the service is broken."""
+
+
+class Unresolved(Unreachable):
+    """The name of the service has no address."""
 
 
 class Tls:
@@ -122,7 +127,7 @@ class _Exchange:
         try:
             addresses = resolve(host, self.url.port, self.deadline)
         except Unresolvable as error:
-            raise Unreachable(f"{self.url} cannot be reached: {error}") from None
+            raise Unresolved(f"{self.url} cannot be reached: {error}") from None
         failures: list[OSError] = []
         for number, (family, where) in enumerate(addresses):
             if self.deadline.passed():
@@ -228,10 +233,10 @@ class _Exchange:
             return HttpAnswer(status, found, b"")
         if found.get("transfer-encoding", "").lower().endswith("chunked"):
             return HttpAnswer(status, found, self.read_chunks(connection))
-        length = found.get("content-length", "")
+        length, *others = set(found.get("content-length", "").split(", "))  # RFC 9112 lets one accept equal ones
         if not length:
             return HttpAnswer(status, found, self.read_to_end(connection))
-        if not length.isascii() or not length.isdigit() or len(length) > 18:
+        if others or not length.isascii() or not length.isdigit() or len(length) > 18:
             raise self.wrong("sends a length that is no number")
         wanted = min(int(length), self.limit)
         while len(self.buffer) < wanted:

@@ -15,6 +15,7 @@ import os
 from ocf_common import http_check, network_errors, packages
 from ocf_common.connection_urls import InvalidUrl, parse_http_url
 from ocf_common.credentials import APPLICATION_CREDENTIAL
+from ocf_common.deadline import OutOfTime, within
 from ocf_common.outcomes import Attention, CheckFailed, DependencyDown, Misconfigured, WrongAnswer
 
 TYPE_CHECKING = False
@@ -64,10 +65,12 @@ def log_in(credentials: Credentials, deadline: Deadline, tls: Tls | None = None)
         raise Misconfigured(f"{credentials.source}: no Identity URL for {credentials.who}", DEPENDENCY)
     _parsed(url)
     login = _Login(credentials, deadline, tls)
+    ask = login.post if credentials.auth_type in ("password", APPLICATION_CREDENTIAL) else login.plugin
     try:
-        if credentials.auth_type in ("password", APPLICATION_CREDENTIAL):
-            return login.post()
-        return login.plugin()
+        # Each request and each read has a time limit, their sum has not.
+        return within(deadline, ask)
+    except OutOfTime:
+        raise login.down(network_errors.no_answer(login.seconds)) from None
     except CheckFailed:
         raise
     except Exception as error:

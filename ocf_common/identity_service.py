@@ -22,10 +22,11 @@ class IdentityService(ApiService):
         from ocf_common.login import log_in, tls_settings
 
         url = str(self.base_url().with_path("/v3"))
+        tls = self._tls(self.base_url()) or tls_settings(self)
         try:
-            token = log_in(self, deadline, own_url=url)
+            token = log_in(self, deadline, url, tls.server_name)
         except DependencyDown as finding:
             # It answers without a login and not with one: what that means its dependencies tell.
             raise Silent(finding.reason) from None
         if token is None:
-            identity_check.must_be_refused(url, deadline, self._tls(self.base_url()) or tls_settings(self))
+            identity_check.must_be_refused(url, deadline, tls)

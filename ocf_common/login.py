@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from ocf_common.service import Service
 
 REST = 900.0  # seconds that refused credentials are not tried again
+SECTIONS = ("keystone_authtoken", "placement")  # of a service's configuration, with a way to Keystone in them
 
 
-def tls_settings(service: Service) -> Tls:
-    """Return how certificates are verified: parameters, else what the service's own login says."""
-    parameters = service.parameters
-    own = sources.from_service(service.settings)
-    insecure = parameters.boolean("insecure") if parameters.given("insecure") else own is not None and own.insecure
-    given = parameters.given("os_cacert") if "os_cacert" in parameters.declared else None
-    return Tls(given or (own.cacert if own is not None else ""), not insecure)
+def tls_settings(service: Service, section: str = SECTIONS[0]) -> Tls:
+    """Return how certificates are verified: parameters, else what ``section`` of the configuration says."""
+    parameters, settings = service.parameters, service.settings
+    section = settings.get(section, "auth_section") or section
+    given = parameters.given("insecure")
+    insecure = parameters.boolean("insecure") if given else settings.boolean(section, "insecure")
+    return Tls(parameters.given("os_cacert") or settings.get(section, "cafile") or "", not insecure)
 
 
 def identity_url(service: Service) -> str:
@@ -39,7 +40,30 @@ def identity_url(service: Service) -> str:
         url = service.parameters.given(name) if name in service.parameters.declared else None
         if url:
             return sources.v3_url(url)
-    return sources.service_url(service.settings) or sources.service_url(service.settings, "placement")
+    return _own_identity(service)[0]
+
+
+def _own_identity(service: Service) -> tuple[str, str]:
+    """Return the Identity URL of the service's configuration and the section with it; both "" without one."""
+    for section in SECTIONS:
+        url = sources.service_url(service.settings, section)
+        if url:
+            return url, service.settings.get(section, "auth_section") or section
+    return "", ""
+
+
+def needed_identity(service: Service) -> tuple[str, Tls]:
+    """Return the Keystone on which the service depends, and how its certificate is verified.
+
+    That is the one of the service's configuration, verified as the service itself does: parameters may name another
+    address of Keystone, for the login of level 20 alone.
+    """
+    url, section = _own_identity(service)
+    if not url:
+        return identity_url(service), tls_settings(service)
+    tls = tls_settings(service, section)
+    tls.ca_file = service.settings.get(section, "cafile") or tls.ca_file
+    return url, tls
 
 
 def chosen(service: Service) -> Credentials | None:
@@ -61,19 +85,21 @@ def chosen(service: Service) -> Credentials | None:
     return found
 
 
-def log_in(service: Service, deadline: Deadline, own_url: str = "") -> str | None:
+def log_in(service: Service, deadline: Deadline, own_url: str = "", own_name: str = "") -> str | None:
     """Log in and return the token, or None without credentials.
 
     ``own_url``: Keystone's own address, asked instead of the one that the credentials name, unless a parameter names
-    one. Raises as ``identity_check.log_in``, and Attention while refused credentials rest.
+    one; ``own_name``: the name in its certificate, where that is not the host in the URL. Raises as
+    ``identity_check.log_in``, and Attention while refused credentials rest.
     """
     found = chosen(service)
     if found is None:
         return None
-    if own_url and not service.parameters.given("os_auth_url"):
-        found.auth_url = own_url
     overridden = service.parameters.given("os_cacert") or service.parameters.given("insecure")
-    return _guarded(service, found, deadline, tls_settings(service) if overridden else None).value
+    tls = tls_settings(service) if overridden else Tls(found.cacert, not found.insecure)
+    if own_url and not service.parameters.given("os_auth_url"):
+        found.auth_url, tls.server_name = own_url, own_name
+    return _guarded(service, found, deadline, tls).value
 
 
 def _guarded(service: Service, found: Credentials, deadline: Deadline, tls: Tls | None) -> Token:

@@ -129,6 +129,10 @@ class Memory:
         self.silent[str(level)] = max(0, self.silent.get(str(level), 0)) + 1
         return self.silent[str(level)]
 
+    def forget_silence(self, level: int) -> None:
+        """Begin to count anew: this monitor of this level was answered."""
+        self.silent.pop(str(level), None)
+
     def last_down(self, within: float) -> tuple[str, float] | None:
         """Return the dependency that was down last, and for how many seconds it is back, if less than ``within``."""
         if not self.down:

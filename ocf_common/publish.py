@@ -38,7 +38,9 @@ def publish(
     """
     words = state.split(" ")
     ends = (*words[1:], "")
-    shown = " ".join("#" if word.isdigit() and end.startswith("s") else word for word, end in zip(words, ends))
+    shown = " ".join(
+        "#" if word.replace(".", "", 1).isdigit() and end.startswith("s") else word for word, end in zip(words, ends)
+    )
     if shown == memory.published or (not state and level < memory.level):
         return
     memory.published, memory.level = shown, level if state else 0

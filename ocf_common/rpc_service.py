@@ -111,6 +111,7 @@ class RpcService(Service):
         stale = row.age is None or row.age > down_time
         # A daemon writes its row only some time after its start: before, this is what its predecessor left.
         if stale and (tree.main is None or age(tree.main) >= down_time):
+            database_check.must_take_writes(addresses[0], deadline)
             since = "was never written" if row.age is None else f"is {row.age:.0f} s old (limit {down_time} s)"
             raise WrongAnswer(f"the heartbeat of {self.binary} on {self.host} in the services table {since}")
         if row.age is not None and row.age < -down_time:

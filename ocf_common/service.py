@@ -8,7 +8,7 @@ an HTTP API derive from ``api_service.ApiService``, those behind the message bro
 from __future__ import annotations
 
 import os
-from os.path import basename, dirname, join
+from os.path import basename, dirname, isdir, join
 
 from ocf_common import common_parameters
 from ocf_common.exit_codes import BadArguments, NotInstalled
@@ -184,12 +184,16 @@ class Service:
         if self._settings is None:
             from ocf_common.service_config import ServiceConfig
 
-            files = self.config_files()
-            folders = [self.config_file + ".d", *self._own_options("--config-dir")]
-            program_folder = join(dirname(self.config_file), self.binary + ".conf.d")
-            if program_folder not in folders:
-                folders.insert(1, program_folder)
-            self._settings = ServiceConfig.load(files, folders)
+            after = self._own_options("--config-dir")
+            before: list[str] = []
+            if not after:  # then oslo.config looks into folders of its own
+                own = (self.config_file + ".d", join(dirname(self.config_file), self.binary + ".conf.d"))
+                before = [folder for folder in dict.fromkeys(own) if isdir(folder)]
+                form = self.form() if before else None
+                # It reads them before a file that --config-file names, after one that a variable leads to.
+                if form is not None and form.uwsgi:
+                    after, before = before, after
+            self._settings = ServiceConfig.load(self.config_files(), after, before)
         return self._settings
 
     def log_file(self) -> str:

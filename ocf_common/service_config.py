@@ -22,7 +22,7 @@ from ocf_common.connection_urls import TRUE_VALUES, unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 LARGEST_FILE = 4 * 1024 * 1024  # bytes; the full sample of nova.conf has 0.2 MB
 MOST_SUBSTITUTIONS = 100  # of one value: two options that name each other must come to an end
@@ -60,28 +60,16 @@ class ServiceConfig:
         self.problems: list[str] = []
 
     @classmethod
-    def load(cls, files: Sequence[str], directories: Sequence[str] = ()) -> ServiceConfig:
-        """Return the options of ``files`` and of the ``*.conf`` files in ``directories``, in that order.
+    def load(cls, files: Sequence[str], directories: Sequence[str] = (), before: Sequence[str] = ()) -> ServiceConfig:
+        """Return the options of the ``*.conf`` files in ``before``, of ``files`` and of those in ``directories``.
 
-        A directory that is missing is fine, as it is for oslo.config.
+        What is read later wins. A directory that is missing is fine, as it is for oslo.config.
 
         :raises ConfigError: a file is missing, unreadable, binary, not UTF-8 or larger than 4 MiB
         """
         config = cls()
-        for path in files:
+        for path in [*_in_folders(before), *files, *_in_folders(directories)]:
             config.add(path, read_text(path))
-        for directory in directories:
-            try:
-                names = sorted(os.listdir(directory))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise ConfigError(directory, f"cannot be read: {error.strerror}") from None
-            for name in names:
-                # glob("*.conf"), with which oslo.config looks, leaves hidden files out.
-                if name.endswith(".conf") and not name.startswith("."):
-                    path = os.path.join(directory, name)
-                    config.add(path, read_text(path))
         return config
 
     def add(self, path: str, text: str) -> None:
@@ -307,3 +295,16 @@ def read_text(path: str) -> str:
         raise ConfigError(path, "is a binary file")
     text = data.decode("utf-8", "surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _in_folders(folders: Sequence[str]) -> Iterator[str]:
+    """Give the paths that oslo.config reads of folders, in its order."""
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ConfigError(folder, f"cannot be read: {error.strerror}") from None
+        # glob("*.conf"), with which it looks, leaves hidden files out.
+        yield from (os.path.join(folder, name) for name in names if name.endswith(".conf") and not name.startswith("."))

@@ -61,7 +61,9 @@ def test_what_an_operator_set(node: Node, scheduler: Agent, change: str, back: s
     assert (answers[scheduler.name, 20].code, answers[scheduler.name, 20].reason) == (190, words)
 
 
-def test_a_row_that_grows_old(node: Node, scheduler: Agent, processes: Processes) -> None:
+@contextmanager
+def old_row(node: Node, scheduler: Agent, processes: Processes) -> Iterator[None]:
+    """Have a heartbeat of ten minutes ago, too old for the scheduler, until it writes the next one."""
     # A daemon younger than the limit is not blamed for what its predecessor left.
     until(lambda: age(processes, scheduler.pid()) > STALE + 1, 30, "a daemon older than the limit")
     old = "last_seen_up = UTC_TIMESTAMP() - INTERVAL 10 MINUTE, updated_at = UTC_TIMESTAMP() - INTERVAL 10 MINUTE"
@@ -69,6 +71,22 @@ def test_a_row_that_grows_old(node: Node, scheduler: Agent, processes: Processes
         edited(node, provision.ZED.config, ("transport_url =", f"service_down_time = {STALE}\ntransport_url =")),
         row(node, old, NOW),
     ):
+        yield
+
+
+def test_a_database_that_takes_no_writes(node: Node, scheduler: Agent, processes: Processes) -> None:
+    node.run(["mysql", "-e", "SET GLOBAL read_only = 1"], check=True)
+    try:
+        with old_row(node, scheduler, processes):
+            answer = ask([scheduler], 20)[scheduler.name, 20]
+    finally:
+        node.run(["mysql", "-e", "SET GLOBAL read_only = 0"], check=True)
+    assert answer.code == 190, answer
+    assert answer.reason == "MariaDB at 127.0.0.1:3306 is read-only; nova-scheduler itself is running"
+
+
+def test_a_row_that_grows_old(node: Node, scheduler: Agent, processes: Processes) -> None:
+    with old_row(node, scheduler, processes):
         answer = ask([scheduler], 20)[scheduler.name, 20]
     assert answer.code == 1, answer
     assert answer.reason.startswith("the heartbeat of nova-scheduler on controller in the services table is 6")

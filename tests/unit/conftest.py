@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
+from fake_keystone import FakeKeystone
 from hypothesis import settings
 from loopback import Authority, Handler, Server
 
@@ -30,3 +33,29 @@ def serve() -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def keystone() -> Iterator[FakeKeystone]:
+    fake = FakeKeystone()
+    yield fake
+    fake.end()
+
+
+@pytest.fixture
+def tls_keystone(keystone: FakeKeystone, authority: Authority) -> FakeKeystone:
+    """A Keystone whose certificate is for ``keystone.test``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("keystone", "20400101000000Z", "DNS:keystone.test"))
+    keystone.server.socket = context.wrap_socket(keystone.server.socket, server_side=True)
+    keystone.server.handle_error = lambda *_: None  # a client that hangs up in the handshake
+    keystone.url = keystone.url.replace("http:", "https:")
+    return keystone
+
+
+@pytest.fixture
+def closed_url() -> Iterator[str]:
+    """An Identity URL at a port that refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v3"

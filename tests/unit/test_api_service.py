@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,9 +17,10 @@ from ocf_common.api_service import ApiService, judge
 from ocf_common.connection_urls import parse_http_url
 from ocf_common.deadline import Deadline
 from ocf_common.forms import Form, Wsgi
-from ocf_common.http_check import HttpAnswer
+from ocf_common.http_check import HttpAnswer, Unresolved
 from ocf_common.identity import Tree
 from ocf_common.outcomes import Attention, CheckFailed, Refused, Silent, WrongAnswer
+from ocf_common.procfs import Proc
 
 
 class Api(ApiService):
@@ -85,6 +88,14 @@ def test_where_it_is_asked(tmp_path: Path, text: str, given: dict[str, str], url
     found = make(Api, tmp_path, f"[DEFAULT]\n{text}\n", **given).base_url()
     expected = parse_http_url(url)
     assert (found.scheme, found.host, found.port) == (expected.scheme, expected.host, expected.port)
+
+
+@pytest.mark.parametrize("text", ["$my_ip", "${my_ip}"])
+def test_an_address_that_nova_finds_itself(tmp_path: Path, text: str) -> None:
+    host = make(Api, tmp_path, f"[DEFAULT]\nbind_host = {text}\n").bind_address()[0]
+    # An address of this very host, or it could not be bound.
+    with socket.socket() as bound:
+        bound.bind((host, 0))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +243,20 @@ def test_a_closed_port_is_refused_also_after_a_wait(server: Server, tmp_path: Pa
     with pytest.raises(Refused):
         service.await_answer(0.3, Tree)
     assert service.own_port() == ("", server.port)
+
+
+@pytest.mark.parametrize(("listens", "finding"), [(True, Attention), (False, Unresolved)])
+def test_a_name_without_an_address_is_an_operators_matter_while_the_daemon_listens(
+    server: Server, tmp_path: Path, listens: bool, finding: type[CheckFailed]
+) -> None:
+    service = make(Api, tmp_path, "[DEFAULT]\nbind_host = api.invalid\n")
+    service.proc = Proc()
+    tree = Tree()
+    tree.main = service.proc.process(os.getpid()) if listens else None
+    with pytest.raises(CheckFailed, match=r"api\.invalid cannot be resolved") as caught:
+        service.answers(Deadline(5), tree)
+    assert type(caught.value) is finding
+    assert service.lives(Deadline(5), tree) is listens
 
 
 def test_level_20_without_credentials_is_an_operators_matter(server: Server, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.error_at_login = 0
         self.error_at_query = 0
+        self.in_the_cluster = True
         self.rows: list[dict] = []
         self.statements: list[str] = []
         self.silent_at: str | None = None  # "greeting", "login" or "query"
@@ -102,7 +103,10 @@ class FakeServer:
             self.statements.append(statement)
             if self.breaks(connection, reader, "query"):
                 return
-            send(1, *([error(self.error_at_query)] if self.error_at_query else self.result()))
+            # As MariaDB's own rule: what reads no table is answered by a node outside its Galera cluster too.
+            cut_off = not self.in_the_cluster and not (statement.startswith("SELECT") and " FROM " not in statement)
+            code = 1047 if cut_off else self.error_at_query
+            send(1, *([error(code)] if code else [good] if statement.startswith("DO") else self.result()))
 
     @staticmethod
     def hello() -> bytes:
@@ -151,8 +155,14 @@ def utc(seconds_ago: float) -> datetime.datetime:
 
 def test_a_healthy_database_gets_one_statement_and_an_orderly_end(server):
     ask(server)
-    assert server.statements == ["SELECT 1"]
+    assert server.statements == ["DO 1"]
     assert server.quit.wait(10)
+
+
+def test_a_galera_node_that_lost_its_quorum_is_down(server):
+    server.in_the_cluster = False
+    with pytest.raises(DependencyDown, match=r"is not part of the cluster \(WSREP is not ready\)"):
+        ask(server)
 
 
 @pytest.mark.parametrize("code", sorted(database_check.DOWN))
@@ -277,6 +287,20 @@ def test_a_row_that_was_never_written(server):
 def test_what_an_operator_set(server):
     found = row(server, updated_at=utc(1), disabled=True, disabled_reason="new\ndisks", forced_down=True)
     assert (found.disabled, found.disabled_reason, found.forced_down) == (True, "new disks", True)
+
+
+@pytest.mark.parametrize("value", [0, "OFF"])
+def test_a_database_that_takes_writes(server, value):
+    server.rows = [{"value": value}]
+    database_check.must_take_writes(server.address(), Deadline(5))
+    assert server.statements == ["SELECT @@global.read_only AS value"]
+
+
+@pytest.mark.parametrize("value", [1, "ON", "NO_LOCK"])
+def test_a_database_that_takes_no_writes_is_down(server, value):
+    server.rows = [{"value": value}]
+    with pytest.raises(DependencyDown, match=r"MariaDB at 127.0.0.1:\d+ is read-only"):
+        database_check.must_take_writes(server.address(), Deadline(5))
 
 
 def test_no_row(server):

@@ -43,6 +43,13 @@ def test_tls_of_a_broker_in_its_section() -> None:
     assert (broker.tls, broker.ssl_ca_file) == (True, "/etc/ca.pem")
 
 
+@pytest.mark.parametrize("section", ["oslo_messaging_rabbit", "DEFAULT"])
+def test_tls_of_a_broker_in_old_options(section: str) -> None:
+    text = f"[{section}]\nrabbit_use_ssl = true\nkombu_ssl_ca_certs = /ca\nkombu_ssl_certfile = /c\n"
+    (broker,) = broker_addresses(settings(text + "kombu_ssl_keyfile = /k\n"))
+    assert (broker.tls, broker.ssl_ca_file, broker.ssl_cert_file, broker.ssl_key_file) == (True, "/ca", "/c", "/k")
+
+
 @pytest.mark.parametrize(
     "text",
     [

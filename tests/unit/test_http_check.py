@@ -19,7 +19,7 @@ from ocf_common import http_check
 from ocf_common.certificate import describe
 from ocf_common.connection_urls import HttpUrl, parse_http_url
 from ocf_common.deadline import Deadline
-from ocf_common.http_check import HttpAnswer, Tls, Unreachable, request
+from ocf_common.http_check import HttpAnswer, Tls, Unreachable, Unresolved, request
 from ocf_common.outcomes import Attention, CheckFailed, Refused, Silent, WrongAnswer
 from ocf_common.resolve import Unresolvable
 
@@ -94,6 +94,7 @@ def test_the_request_and_its_answer(serve: Serve) -> None:
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Length: 1\r\n\r\nx", 401, b"x"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (b"HTTP/1.1 503\r\nodd line\r\nContent-Length: 2\r\n\r\n{}", 503, b"{}"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{} and more", 200, b"{}"),
         (OK + b"Content-Length: 100000000000\r\n\r\n" + b"x" * 70000, 200, b"x" * 65536),
     ],
 )
@@ -262,7 +263,7 @@ def test_a_name_without_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(http_check, "resolve", fail)
     url = parse_http_url("http://controller/")
-    assert measured(lambda: request(url, Deadline(5)), Unreachable)[0] == (
+    assert measured(lambda: request(url, Deadline(5)), Unresolved)[0] == (
         "http://controller/ cannot be reached: controller cannot be resolved in time"
     )
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
+from fake_keystone import CATALOG, FakeKeystone
 
 from ocf_common import identity_check
 from ocf_common.connection_urls import parse_http_url
-from ocf_common.credentials import Credentials
-from ocf_common.deadline import Deadline
+from ocf_common.deadline import Deadline, within
 from ocf_common.http_check import Tls
 from ocf_common.outcomes import (
     Attention,
@@ -24,95 +18,6 @@ from ocf_common.outcomes import (
     Silent,
     WrongAnswer,
 )
-
-CATALOG = [
-    {
-        "type": "compute",
-        "endpoints": [
-            {"interface": "public", "region": "South", "url": "http://south/v2.1"},
-            {"interface": "public", "region_id": "North", "url": "http://north/v2.1"},
-            {"interface": "internal", "region_id": "North", "url": "http://inside/v2.1"},
-        ],
-    },
-    {"type": "image", "endpoints": None},
-]
-METHODS = {"GET": "version", "POST": "login"}
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.answer(self.server.keystone)
-
-    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
-
-    def answer(self, keystone: FakeKeystone) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        content = self.rfile.read(length)
-        keystone.requests.append((self.command, self.path, dict(self.headers), json.loads(content or b"null")))
-        if keystone.drops:
-            return
-        if keystone.silent:
-            keystone.release.wait(10)
-            return
-        self.send_response(keystone.status[self.command])
-        self.send_header("Content-Type", "application/json")
-        for name, value in keystone.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(keystone.body)))
-        self.end_headers()
-        self.wfile.write(keystone.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class FakeKeystone:
-    """A Keystone that does as its attributes say."""
-
-    def __init__(self) -> None:
-        self.status = {"GET": 200, "POST": 201}
-        self.headers = {"X-Subject-Token": "gAAAA-token"}
-        self.body = json.dumps({"token": {"catalog": CATALOG, "methods": ["password"]}}).encode()
-        self.silent = self.drops = False
-        self.release = threading.Event()
-        self.requests: list[tuple] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = False
-        self.server.keystone = self
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v3"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def end(self) -> None:
-        self.release.set()
-        self.server.shutdown()
-        self.thread.join(10)
-        self.server.server_close()
-
-    def credentials(self, **changes: str) -> Credentials:
-        options = {
-            "auth_url": self.url,
-            "username": "monitor",
-            "password": "very-secret",
-            "project_name": "service",
-            "user_domain_name": "Users",
-            **changes,
-        }
-        return Credentials(options, "a test")
-
-
-@pytest.fixture
-def keystone():
-    fake = FakeKeystone()
-    yield fake
-    fake.end()
-
-
-@pytest.fixture
-def closed_url():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v3"
 
 
 def log_in(keystone: FakeKeystone, seconds: float = 5, **changes: str) -> identity_check.Token:
@@ -236,6 +141,13 @@ def test_a_silent_keystone_is_named_within_the_time_limit(keystone, way):
         log_in(keystone, seconds=0.3, **way)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_keystone_that_is_slow_in_each_step_is_named_within_the_time_limit(keystone, way):
+    keystone.delay = 0.2
+    with pytest.raises(DependencyDown, match=r"does not answer within 0.5 s"):
+        within(Deadline(20), lambda: log_in(keystone, seconds=0.5, **way))
+
+
 @pytest.mark.parametrize("way", [{}, TOKEN])
 def test_a_keystone_that_drops_connections(keystone, way):
     keystone.drops = True
@@ -351,16 +263,6 @@ def test_findings_about_our_own_keystone_stay_what_they_are(keystone, closed_url
     keystone.silent = True
     with pytest.raises(Silent):
         identity_check.must_be_refused(keystone.url, Deadline(0.3))
-
-
-@pytest.fixture
-def tls_keystone(keystone, authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.issue("keystone", "20400101000000Z", "DNS:keystone.test"))
-    keystone.server.socket = context.wrap_socket(keystone.server.socket, server_side=True)
-    keystone.server.handle_error = lambda *_: None  # a client that hangs up in the handshake
-    keystone.url = keystone.url.replace("http:", "https:")
-    return keystone
 
 
 @pytest.mark.parametrize("way", [{}, TOKEN])

@@ -65,6 +65,7 @@ def test_another_reason_is_a_change(board: Board) -> None:
             0,
         ),
         ("is 61 s old", "is 76 s old", 0),
+        ("gave no answer within 1.8 s; x itself is running", "gave no answer within 3.75 s; x itself is running", 0),
         ("2 of 3 monitors in a row", "1 of 3 monitors in a row", 1),
         ("stopped processes: 7, 8", "stopped processes: 7, 9", 1),
     ],

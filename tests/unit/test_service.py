@@ -95,19 +95,44 @@ def test_a_binary_of_another_name_is_expected_too(tmp_path: Path) -> None:
     assert expected.recognise(["python3", "/usr/bin/nova-scheduler", config], "") is not None
 
 
-def test_configuration_folders_come_after_the_file(tmp_path: Path) -> None:
-    for folder, value in (("service.conf.d", "b"), ("nova-scheduler.conf.d", "c"), ("given", "d")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x.conf").write_text(
-            f"[DEFAULT]\n{folder.split('.')[0].replace('-', '_')} = {value}\nlast = {value}\n"
-        )
-    service = make(
-        Scheduler, tmp_path, "[DEFAULT]\nhost = a\nlast = a\n", additional_parameters=f"--config-dir {tmp_path}/given"
-    )
-    assert service.settings.get("DEFAULT", "host") == "a"
-    assert service.settings.get("DEFAULT", "service") == "b"
-    assert service.settings.get("DEFAULT", "last") == "d"
+def folder_of_options(place: Path, value: str) -> None:
+    place.mkdir()
+    (place / "x.conf").write_text(f"[DEFAULT]\n{value} = {value}\nlast = {value}\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "binary", "last"), [(Scheduler, "nova-scheduler", "file"), (Image, "x.ini", "program")]
+)
+def test_the_file_wins_over_folders_for_a_daemon_and_loses_for_uwsgi(
+    tmp_path: Path, kind: type[Service], binary: str, last: str
+) -> None:
+    """As oslo.config has it with --config-file, and with the file as its default."""
+    for program in ("nova-scheduler", "uwsgi"):
+        (tmp_path / program).symlink_to("/bin/true")
+    (tmp_path / "x.ini").write_text("[uwsgi]\n")
+    folder_of_options(tmp_path / "service.conf.d", "project")
+    folder_of_options(tmp_path / f"{kind.binary}.conf.d", "program")
+    service = make(kind, tmp_path, "[DEFAULT]\nfile = file\nlast = file\n", binary=str(tmp_path / binary))
+    service.environment.search_path = str(tmp_path)
+    form = service.form()
+    assert form is not None
+    assert form.uwsgi == (kind is Image)
+    assert [service.settings.get("DEFAULT", name) for name in ("project", "program", "file", "last")] == [
+        "project",
+        "program",
+        "file",
+        last,
+    ]
     assert service.settings is service.settings
+
+
+def test_a_folder_that_is_given_takes_the_place_of_the_others_and_wins(tmp_path: Path) -> None:
+    for name in ("service", "given"):
+        folder_of_options(tmp_path / f"{name}.conf.d", name)
+    text = "[DEFAULT]\nlast = file\n"
+    service = make(Scheduler, tmp_path, text, additional_parameters=f"--config-dir {tmp_path}/given.conf.d")
+    assert service.settings.get("DEFAULT", "service") is None
+    assert service.settings.get("DEFAULT", "last") == "given"
 
 
 @pytest.mark.parametrize(
