@@ -54,8 +54,14 @@ def tls_keystone(keystone: FakeKeystone, authority: Authority) -> FakeKeystone:
 
 
 @pytest.fixture
-def closed_url() -> Iterator[str]:
-    """An Identity URL at a port that refuses connections."""
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections for as long as the test runs: bound, and not listening."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v3"
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def closed_url(closed_port: int) -> str:
+    """An Identity URL at a port that refuses connections."""
+    return f"http://127.0.0.1:{closed_port}/v3"

@@ -214,14 +214,6 @@ def broker(serve):
     return fake
 
 
-@pytest.fixture
-def closed_port():
-    """A port that refuses connections for as long as the test runs: bound, and not listening."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
 def ping(broker: FakeBroker, seconds: float = 5, **changes: object) -> amqp_check.Ping:
     address = broker.address(**changes)
     return amqp_check.ping([address], "nova", "scheduler", "controller", Deadline(seconds), "nova-scheduler")

@@ -206,19 +206,14 @@ def test_endless_trickle_ends_at_the_deadline(serve: Serve, start: bytes) -> Non
     assert seconds < 2
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def test_refused() -> None:
-    url = HttpUrl("http", "127.0.0.1", closed_port(), "/v2")
+def test_refused(closed_port: int) -> None:
+    url = HttpUrl("http", "127.0.0.1", closed_port, "/v2")
     assert measured(lambda: request(url, Deadline(5)), Refused)[0] == f"{url} refuses connections"
 
 
-def test_all_addresses_are_tried(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_addresses_are_tried(serve: Serve, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     server = serve(says(OK + b"Content-Length: 0\r\n\r\n"))
-    other = ("127.0.0.1", closed_port())
+    other = ("127.0.0.1", closed_port)
     good = ("127.0.0.1", server.port)
 
     def resolves_to(*addresses: tuple[str, int]) -> None:
@@ -274,9 +269,9 @@ def test_ipv6_and_another_address_than_the_name_says(serve: Serve) -> None:
     assert request(HttpUrl("http", "api.example", server.port), Deadline(5), address="::1").status == 200
 
 
-def test_proxies_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
     assert ask(serve, OK + b"Content-Length: 0\r\n\r\n").status == 200
 
 

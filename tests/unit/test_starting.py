@@ -127,14 +127,6 @@ def resource(daemon: RealDaemon, public: Path) -> Iterator[Resource]:
         yield made
 
 
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that refuses connections for as long as the test runs."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
-
-
 def test_from_start_to_stop(resource: Resource) -> None:
     assert resource.call("monitor")[0] == 7
     assert resource.call("start")[:2] == (0, "")
