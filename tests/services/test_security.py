@@ -49,10 +49,14 @@ class Sampler:
                     self._look(int(pid))
 
     def _look(self, pid: int) -> None:
-        arguments = self.processes.proc.read(pid, "cmdline", 1 << 20) or b""
+        # Arguments before and after: at the moment of an exec they are empty, or still another program's.
+        before, environment, after = (
+            self.processes.proc.read(pid, name, 1 << 20) or b"" for name in ("cmdline", "environ", "cmdline")
+        )
+        arguments = before + after
         # The agent's own environment is how Pacemaker hands parameters over; only root can read it.
-        agent = any(name.encode() in arguments for name in self.ours)
-        environment = b"" if agent else self.processes.proc.read(pid, "environ", 1 << 20) or b""
+        if any(name.encode() in arguments for name in self.ours):
+            environment = b""
         for secret in self.wanted:
             if secret in arguments + b"\0" + environment:
                 self.found.append(f"{pid} {arguments[:80]!r}")
