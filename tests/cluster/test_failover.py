@@ -10,7 +10,7 @@ from services import faults
 from cluster.conftest import LONG, whole
 from cluster.watch import Daemons, Story, changed, holders, promise
 from lab import cloud, controller, failover
-from lab.cluster import Cluster
+from lab.cluster import Cluster, Status
 from lab.failover import happened, moved
 from lab.member import DATA, PROPERTIES, VIP
 from lab.node import until
@@ -165,11 +165,41 @@ def test_a_node_that_has_lost_the_world_gives_everything_up(cluster: Cluster, st
         cluster.served(LONG)
         story.phase("tokens again")
     # Nobody was shot for it, nothing has failed, and the way back moves nothing.
-    cluster.wait(lambda status: status.attributes[source].get("pingd") == "10000", LONG, "the world is back")
+    cluster.wait(lambda status: status.attributes[source].get("pingd") == "1", LONG, "the world is back")
     cluster.idle()
     assert active(cluster) == target
     assert not happened(cluster, story.since, "is fenced")
     assert not cluster.status().fail_counts
+
+
+def test_a_node_that_has_not_asked_the_world_yet_keeps_everything(
+    cluster: Cluster, daemons: Daemons, story: Story
+) -> None:
+    """It has come back a moment ago, and the other one has left since: its attribute is not written yet."""
+    serving = active(cluster)
+    node = cluster.node(serving)
+    before = daemons.all()
+
+    def asked(status: Status) -> bool:
+        return all(status.attributes.get(name, {}).get("pingd") == "1" for name in cluster.names)
+
+    cluster.wait(asked, LONG, "both nodes have asked")
+    story.begin()
+    # Nobody asks for a while, so that what is deleted stays away; and at once, not after the time of dampen.
+    cluster.crm("resource", "maintenance", "cl_ping", "on")
+    try:
+        for change in (["--update-delay", "--delay=0"], ["--delete"]):
+            node.run(["attrd_updater", "--name=pingd", f"--node={serving}", *change], check=True)
+        cluster.wait(lambda status: "pingd" not in status.attributes.get(serving, {}), LONG, "it is not known")
+        cluster.idle()
+        story.phase("not known whether it reaches the world")
+        assert daemons.all() == before
+    finally:
+        node.run(["attrd_updater", "--name=pingd", "--update-delay", "--delay=30"], check=True)
+        cluster.crm("resource", "maintenance", "cl_ping", "off")
+    cluster.wait(asked, LONG, "both nodes have asked")
+    cluster.idle()
+    assert daemons.all() == before
 
 
 def test_a_service_that_fails_three_times_moves_everything(cluster: Cluster, daemons: Daemons, story: Story) -> None:
