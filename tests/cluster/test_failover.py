@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from contextlib import AbstractContextManager
 
 import pytest
 from services import faults
@@ -153,13 +155,23 @@ def test_a_healthy_node_that_is_fenced_comes_back(cluster: Cluster, daemons: Dae
     assert daemons.all() == before
 
 
+def asked(status: Status, hosts: str) -> bool:
+    """Tell whether p_ping of every node has said that so many hosts answer."""
+    return all(status.attributes.get(name, {}).get("pingd") == hosts for name in status.nodes)
+
+
+def no_answer(cluster: Cluster, name: str) -> AbstractContextManager[None]:
+    """Have p_ping of a node reach nobody, and nothing else disturbed."""
+    gateway = cluster.network.address.partition("/")[0]
+    chain = f"type filter hook output priority 0; ip daddr {gateway} icmp type echo-request drop;"
+    return faults.filtered(cluster.node(name), chain)
+
+
 def test_a_node_that_has_lost_the_world_gives_everything_up(cluster: Cluster, story: Story) -> None:
     source = active(cluster)
     target = other(cluster, source)
-    gateway = cluster.network.address.partition("/")[0]
-    chain = f"type filter hook output priority 0; ip daddr {gateway} icmp type echo-request drop;"
     story.begin()
-    with faults.filtered(cluster.node(source), chain):
+    with no_answer(cluster, source):
         cluster.wait(lambda status: moved(status, target), LONG, "everything has moved")
         story.phase("everything moved")
         cluster.served(LONG)
@@ -172,6 +184,27 @@ def test_a_node_that_has_lost_the_world_gives_everything_up(cluster: Cluster, st
     assert not cluster.status().fail_counts
 
 
+def test_a_world_that_neither_node_reaches_moves_and_stops_nothing(
+    cluster: Cluster, daemons: Daemons, story: Story
+) -> None:
+    cluster.wait(lambda status: asked(status, "1"), LONG, "both nodes have asked")
+    before = daemons.all()
+    story.begin()
+    with contextlib.ExitStack() as gone, holders(cluster) as seen:
+        for name in cluster.names:
+            gone.enter_context(no_answer(cluster, name))
+        cluster.wait(lambda status: asked(status, "0"), LONG, "neither reaches the world")
+        cluster.idle()
+        story.phase("neither reaches the world")
+        promise(not changed(before, daemons.all()), daemons.all())
+    cluster.wait(lambda status: asked(status, "1"), LONG, "the world is back")
+    cluster.idle()
+    story.phase("the world is back")
+    promise(not changed(before, daemons.all()), daemons.all())
+    serving = active(cluster)
+    promise(seen == {(f"{serving} {DATA}", f"{serving} {VIP}")}, seen)
+
+
 def test_a_node_that_has_not_asked_the_world_yet_keeps_everything(
     cluster: Cluster, daemons: Daemons, story: Story
 ) -> None:
@@ -180,10 +213,7 @@ def test_a_node_that_has_not_asked_the_world_yet_keeps_everything(
     node = cluster.node(serving)
     before = daemons.all()
 
-    def asked(status: Status) -> bool:
-        return all(status.attributes.get(name, {}).get("pingd") == "1" for name in cluster.names)
-
-    cluster.wait(asked, LONG, "both nodes have asked")
+    cluster.wait(lambda status: asked(status, "1"), LONG, "both nodes have asked")
     story.begin()
     # Nobody asks for a while, so that what is deleted stays away; and at once, not after the time of dampen.
     cluster.crm("resource", "maintenance", "cl_ping", "on")
@@ -197,7 +227,7 @@ def test_a_node_that_has_not_asked_the_world_yet_keeps_everything(
     finally:
         node.run(["attrd_updater", "--name=pingd", "--update-delay", "--delay=30"], check=True)
         cluster.crm("resource", "maintenance", "cl_ping", "off")
-    cluster.wait(asked, LONG, "both nodes have asked")
+    cluster.wait(lambda status: asked(status, "1"), LONG, "both nodes have asked")
     cluster.idle()
     assert daemons.all() == before
 
