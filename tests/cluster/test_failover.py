@@ -10,7 +10,7 @@ import pytest
 from services import faults
 
 from cluster.conftest import LONG, whole
-from cluster.watch import Daemons, Story, changed, holders, promise
+from cluster.watch import Daemons, Story, changed, holders, other, promise
 from lab import cloud, controller, failover
 from lab.cluster import Cluster, Status
 from lab.failover import happened, moved
@@ -19,10 +19,6 @@ from lab.node import until
 
 #: seconds: that the example's priority-fencing-delay takes, the election before it, and something more
 SHOOTS_BACK = 10.0 + float(PROPERTIES["dc-deadtime"].removesuffix("s")) + 1.0
-
-
-def other(cluster: Cluster, name: str) -> str:
-    return next(one for one in cluster.names if one != name)
 
 
 def active(cluster: Cluster) -> str:

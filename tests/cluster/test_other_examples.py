@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
 from cluster.conftest import COMPLAINT, LONG, whole
-from cluster.watch import Daemons, Story, changed
+from cluster.simulation import Simulation
+from cluster.watch import Daemons, Story, changed, other
 from lab import cloud
-from lab.cluster import EXAMPLE, EXAMPLES, Cluster
+from lab.cluster import EXAMPLE, Cluster
 from lab.node import Node
 
 OLD = ("p_nova-consoleauth", "p_nova-cert")
+GROUPED = ("fencing-lab.crm", "storage-shared.crm", "active-passive-grouped.crm")
 #: in the order in which the group starts them
 GROUP = (
     "p_mariadb", "p_rabbitmq",
@@ -49,7 +52,7 @@ def test_old_releases_run_beside_the_example(
 @pytest.fixture
 def grouped(cluster: Cluster) -> Iterator[str]:
     """Load the classic form in the place of the example, give what crmsh said, and put the example back."""
-    yield cluster.replace("fencing-lab.crm", "storage-shared.crm", "active-passive-grouped.crm")
+    yield cluster.replace(*GROUPED)
     cluster.replace(*EXAMPLE)
     cluster.wait(whole, LONG, "everything runs as single resources")
 
@@ -141,39 +144,59 @@ def with_stand_ins(cluster: Cluster) -> Iterator[Node]:
         place.unlink()
 
 
+@pytest.fixture
+def simulation(cluster: Cluster, with_stand_ins: Node) -> Simulation:
+    return Simulation(with_stand_ins, cluster.names)
+
+
+REAL = ("fencing-ipmi.crm", "storage-drbd.crm", "active-passive.crm")
+
+
 @pytest.mark.parametrize(
     ("files", "resources"),
     [
-        (("fencing-ipmi.crm", "storage-drbd.crm", "active-passive.crm"), ("st_n2", "ms_drbd", "p_fs", "p_keystone")),
+        (REAL, ("st_n2", "ms_drbd", "p_fs", "p_keystone")),
         (("fencing-ipmi.crm", "services.crm"), ("st_n1", "p_keystone", "p_placement-api", "p_nova-scheduler")),
     ],
     ids=["a whole controller", "services alone"],
 )
 def test_the_files_for_real_machines_are_understood(
-    cluster: Cluster, with_stand_ins: Node, files: tuple[str, ...], resources: tuple[str, ...]
+    simulation: Simulation, files: tuple[str, ...], resources: tuple[str, ...]
 ) -> None:
-    """They are loaded into a configuration that no cluster runs."""
-    node = with_stand_ins
-    env = {"HOME": "/root", "COLUMNS": "200", "CIB_file": "/root/real.xml"}
-    # Two nodes that are members, with quorum: the only thing to find fault with is what is loaded.
-    nodes = "".join(f'<node id="{name[1:]}" uname="{name}"/>' for name in cluster.names)
-    joined = 'in_ccm="true" crmd="online" join="member" expected="member"'
-    members = "".join(f'<node_state id="{name[1:]}" uname="{name}" {joined}/>' for name in cluster.names)
-    cib = node.run(["cibadmin", "--empty"], check=True).stdout
-    for old, new in (
-        ("<cib ", '<cib have-quorum="1" '),
-        ("<nodes/>", f"<nodes>{nodes}</nodes>"),
-        ("<status/>", f"<status>{members}</status>"),
-    ):
-        assert old in cib
-        cib = cib.replace(old, new)
-    node.path("/root/real.xml").write_text(cib)
-    node.path("/root/real.crm").write_text("".join((EXAMPLES / name).read_text() for name in files))
-    loaded = node.run(["crm", "configure", "load", "update", "/root/real.crm"], env=env, timeout=120)
-    said = loaded.stdout + loaded.stderr
-    assert loaded.returncode == 0, said
+    said = simulation.load(*files)
     assert not COMPLAINT.search(said), said
-    checked = node.run(["crm_verify", "--xml-file=/root/real.xml", "--verbose"])
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-    shown = node.run(["crm", "configure", "show"], env=env, check=True).stdout
+    assert simulation.run("crm_verify", "--live-check", "--verbose") == ""
+    shown = simulation.run("crm", "configure", "show")
     assert all(name in shown for name in resources)
+
+
+WHOLE, SYNCING = "10000", "10"  # ocf:linbit:drbd's promotion score of a disk that is up to date, or about to be
+
+
+@pytest.mark.parametrize(
+    ("files", "drbd"),
+    [
+        (EXAMPLE, {}),
+        (GROUPED, {}),
+        (REAL, {"master-p_drbd": WHOLE}),
+        (REAL, {"master-p_drbd": SYNCING}),
+    ],
+    ids=["as in the laboratory", "grouped", "on DRBD", "on DRBD, which is not in sync"],
+)
+def test_everything_moves_to_a_node_that_reaches_more_and_for_nothing_else(
+    cluster: Cluster, simulation: Simulation, files: tuple[str, ...], drbd: dict[str, str]
+) -> None:
+    simulation.load(*files)
+    both = {name: {"pingd": "1"} | ({"master-p_drbd": WHOLE} if drbd else {}) for name in cluster.names}
+    status = simulation.settle(both)
+    for here, there in product(("1", "0", ""), repeat=2):
+        serving = status.where("p_ip")
+        better = other(cluster, serving)
+        reach = {serving: {"pingd": here}, better: {"pingd": there}}
+        given = {name: {**both[name], **reach[name], **(drbd if name == better else {})} for name in cluster.names}
+        moves = here == "0" and there != "0" and SYNCING not in drbd.values()
+        # A second time with both of them well again: the way back moves nothing.
+        for said in (given, both):
+            status = simulation.settle(said)
+            expected = {better if moves else serving}
+            assert {status.where(name) for name in ("p_fs", "p_ip", *GROUP)} == expected, (here, there, status)

@@ -29,6 +29,11 @@ def promise(holds: object, seen: object) -> None:
         raise BrokenPromise(f"{seen}")
 
 
+def other(cluster: Cluster, name: str) -> str:
+    """Give the other one of two nodes."""
+    return next(one for one in cluster.names if one != name)
+
+
 class Daemons:
     """The main processes of the resources, wherever they run."""
 
