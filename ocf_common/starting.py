@@ -9,7 +9,8 @@ The steps:
 4. The daemon is launched and its pid file written.
 5. Until it answers its level-10 check it is watched; where that is turned off, until it has settled. A daemon that
    ends while its dependencies are well fails the start at once, with its last words. One that ends while a dependency
-   is down is started again when that is back, while time is left: some daemons give up where others retry.
+   is down, or was when it waited, is started again when that is back, while time is left: some daemons give up where
+   others retry.
 6. A daemon that lives but cannot answer because a dependency is down has started: it retries by itself, and a
    failed start would ban it from this node.
 """
@@ -167,8 +168,8 @@ class Starting:
             if status == 0 and self._went_into_background():
                 continue
             if status is not None:
-                self._relaunch_or_fail(status, form, account)
-                begin, asked, answers = time.monotonic(), -NEXT_QUESTION, False
+                self._relaunch_or_fail(status, culprits, form, account)
+                begin, asked, answers, culprits = time.monotonic(), -NEXT_QUESTION, False, []
                 continue
             answers = self._answers()
             if answers and (self.service.is_asked() or self._has_settled()):
@@ -263,12 +264,18 @@ class Starting:
         self.lifecycle.memory.note_down(culprit.dependency, 10)
         self.lifecycle.warning = f"{culprit.reason}; {self.service.name} is started and goes on trying"
 
-    def _relaunch_or_fail(self, status: int, form: Form, account: pwd.struct_passwd) -> None:
+    def _relaunch_or_fail(
+        self, status: int, seen: list[DependencyDown | Misconfigured], form: Form, account: pwd.struct_passwd
+    ) -> None:
+        """Launch the daemon again where a dependency excuses its end; else raise GenericError.
+
+        seen: whom it waited for when that was last asked. Who gives up for a dependency may end when it is just back.
+        """
         how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         words = tail(self.written, self.written)
         death = f"{self.service.name} {how}" + (f": {words}" if words else "")
         culprits = health.ask_dependencies(self.service, self.deadline.part(DEATH_LIMIT))
-        down = [culprit for culprit in culprits if isinstance(culprit, DependencyDown)]
+        down = [culprit for culprit in culprits or seen if isinstance(culprit, DependencyDown)]
         if not down:
             raise GenericError("; ".join([*(culprit.reason for culprit in culprits), death]))
         # A dependency is down: the daemon may live when it is back, which its own start decides.

@@ -183,7 +183,7 @@ WHOLE, SYNCING = "10000", "10"  # ocf:linbit:drbd's promotion score of a disk th
     ],
     ids=["as in the laboratory", "grouped", "on DRBD", "on DRBD, which is not in sync"],
 )
-def test_everything_moves_to_a_node_that_reaches_more_and_for_nothing_else(
+def test_everything_moves_only_from_a_node_that_reaches_nobody_to_one_that_reaches_somebody(
     cluster: Cluster, simulation: Simulation, files: tuple[str, ...], drbd: dict[str, str]
 ) -> None:
     simulation.load(*files)
@@ -194,7 +194,7 @@ def test_everything_moves_to_a_node_that_reaches_more_and_for_nothing_else(
         better = other(cluster, serving)
         reach = {serving: {"pingd": here}, better: {"pingd": there}}
         given = {name: {**both[name], **reach[name], **(drbd if name == better else {})} for name in cluster.names}
-        moves = here == "0" and there != "0" and SYNCING not in drbd.values()
+        moves = (here, there) == ("0", "1") and SYNCING not in drbd.values()
         # A second time with both of them well again: the way back moves nothing.
         for said in (given, both):
             status = simulation.settle(said)

@@ -348,9 +348,8 @@ def test_a_scheduler_without_placement(
         starting = in_background(lambda: answers.append(one.start(timeout=120)))
         first: list[int] = []
         until(lambda: first.append(one.pid()) or first[-1], 20, "the daemon")
-        # Not before the agent has seen it (and collected it, so that its number is gone): with Placement there again,
-        # nothing would excuse that end.
-        until(lambda: not (node.path("/proc") / str(first[-1])).exists(), 90, "its end has been seen")
+        # Placement may be back before the agent asks why the daemon has ended: it was away while that waited.
+        until(lambda: not (node.path("/proc") / str(first[-1])).exists(), 90, "its end")
     # Placement is back: with it the daemon, in the same action.
     starting.join()
     assert answers[0].code == 0, answers

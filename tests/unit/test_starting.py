@@ -25,6 +25,7 @@ from ocf_common.deadline import Deadline, OutOfTime
 from ocf_common.exit_codes import GenericError
 from ocf_common.forms import Form
 from ocf_common.lifecycle import Lifecycle
+from ocf_common.outcomes import DependencyDown, Misconfigured
 from ocf_common.pidfile import read
 from ocf_common.procfs import Proc
 from ocf_common.service import Service
@@ -224,6 +225,38 @@ def test_a_daemon_that_died_is_started_again_as_soon_as_the_dependency_is_back(r
     assert (code, reason) == (1, "nova-scheduler exited with status 3: no-database-Error")
     assert (resource.folder / "x.out").read_text().count("no-database-Error") == 2
     assert 3 <= seconds < 20
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "reason"),
+    [
+        ([DependencyDown("Placement is down", "placement")], [], ""),
+        ([], [], " exited with status 1"),
+        (
+            [DependencyDown("Placement is down", "placement")],
+            [Misconfigured("no such user", "database")],
+            "no such user; ",
+        ),
+    ],
+    ids=["it was down and is back", "it was never down", "something else is wrong"],
+)
+def test_a_dependency_excuses_an_end_although_it_has_just_come_back(
+    seen: list[DependencyDown | Misconfigured],
+    now: list[DependencyDown | Misconfigured],
+    reason: str,
+    public: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Starting(Lifecycle(make(type("Api", (ApiService,), {"binary": "nova-api"}), public)))
+    launched: list[str] = []
+    monkeypatch.setattr(starting.health, "ask_dependencies", lambda *_: now)
+    monkeypatch.setattr(start, "_launch", lambda *_: launched.append("again"))
+    said = ""
+    try:
+        start._relaunch_or_fail(1, seen, Form("daemon", "/usr/bin/nova-api"), pwd.getpwuid(os.geteuid()))
+    except GenericError as error:
+        said = error.reason
+    assert (bool(launched), reason in said, bool(said)) == (not reason, True, bool(reason))
 
 
 def test_a_living_daemon_whose_dependency_is_down_has_started(resource: Resource, closed_port: int) -> None:
