@@ -19,6 +19,8 @@ from lab.node import until
 
 #: seconds: that the example's priority-fencing-delay takes, the election before it, and something more
 SHOOTS_BACK = 10.0 + float(PROPERTIES["dc-deadtime"].removesuffix("s")) + 1.0
+#: seconds: until the example's p_ping (10 s, dampen 30 s) has said that the serving node reaches nobody, and some more
+PAST_DAMPEN = 60.0
 
 
 def active(cluster: Cluster) -> str:
@@ -88,7 +90,8 @@ def test_a_cut_network_costs_the_node_without_the_resources(
         until(lambda: loser in happened(cluster, story.since, "has booted"), LONG, f"{loser} has booted")
         cluster.wait(lambda status: status.controller == loser, LONG, f"{loser} is its own controller", on=loser)
         story.phase("booted, still cut off, its own controller")
-        end = time.monotonic() + SHOOTS_BACK
+        # Once for so long that the cluster knows that the serving node has lost the world.
+        end = time.monotonic() + (SHOOTS_BACK if turn else PAST_DAMPEN)
         until(lambda: time.monotonic() > end, LONG, "it has had the time to shoot back", pause=0.3)
         alone = cluster.status(loser)
         promise((alone.quorate, alone.nodes[serving], alone.where("p_fs")) == (False, "unclean", ""), alone)
