@@ -125,7 +125,9 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo is not None and call.excinfo.errisinstance(BrokenPromise):
         _broken.append(item.nodeid)
-        item.config.cache.set(BROKEN, _broken)
+        remembered = getattr(item.config, "cache", None)  # absent with -p no:cacheprovider
+        if remembered is not None:
+            remembered.set(BROKEN, _broken)
     told: Story | None = item.funcargs.get("story")
     name = item.nodeid.rpartition("/")[2]
     reason = call.excinfo.exconly().splitlines()[0][:400] if report.failed and call.excinfo else ""
