@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ FENCING = "/var/lib/fence_lab"
 PACKAGE = "/opt/agents.deb"
 EXAMPLES = package.PROJECT / "crm-examples"
 EXAMPLE = ("fencing-lab.crm", "storage-shared.crm", "active-passive.crm")
+#: crmsh's helper for secrets looks for Pacemaker in the output of ps, which is cut at the terminal's width
+CRM_ENVIRONMENT = {"HOME": "/root", "COLUMNS": "200"}
 
 _COROSYNC = """\
 totem {{
@@ -377,9 +379,7 @@ class Cluster:
         on: the node; default one that runs. timeout: seconds.
         """
         node = self.some(on)
-        # crmsh's helper for secrets looks for Pacemaker in the output of ps, which is cut at the terminal's width.
-        env = {"HOME": "/root", "COLUMNS": "200"}
-        done = node.run(["crm", *arguments], env=env, input=input, timeout=timeout)
+        done = node.run(["crm", *arguments], env=CRM_ENVIRONMENT, input=input, timeout=timeout)
         said = done.stdout + done.stderr
         if done.returncode:
             # Not all of them: the last one may be a password.
@@ -468,10 +468,14 @@ class Cluster:
         return said
 
     def _load(self, method: str, examples: Sequence[str]) -> str:
-        text = "".join((EXAMPLES / name).read_text() for name in examples)
         node = self.some()
-        node.path("/root/controller.crm").write_text(text)
+        node.path("/root/controller.crm").write_text(together(examples))
         return self.crm("configure", "load", method, "/root/controller.crm", on=node.hostname, timeout=120)
+
+
+def together(examples: Iterable[str]) -> str:
+    """Give files of crm-examples as one text, to be loaded all at once."""
+    return "".join((EXAMPLES / name).read_text() for name in examples)
 
 
 def parse(text: str) -> Status:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
-from lab.cluster import EXAMPLES, Status, parse
+from lab.cluster import CRM_ENVIRONMENT, Status, parse, together
 from lab.node import Node
 
+FILE = "/root/simulated.xml"
 TRANSITIONS = 5  # that may follow each other before the scheduler has nothing left to do
 
 
@@ -24,19 +25,18 @@ class Simulation:
             member = {"in_ccm": "true", "crmd": "online", "join": "member", "expected": "member"}
             ElementTree.SubElement(_found(cib, "configuration/nodes"), "node", same)
             ElementTree.SubElement(_found(cib, "status"), "node_state", same | member)
-        self._write("/root/simulated.xml", cib)
+        self._write(cib)
 
     def run(self, *argv: str) -> str:
         """Run a program that finds this configuration in the place of the cluster's; give what it said."""
-        env = {"HOME": "/root", "COLUMNS": "200", "CIB_file": "/root/simulated.xml"}
-        done = self.node.run(argv, env=env, timeout=120)
+        done = self.node.run(argv, env={**CRM_ENVIRONMENT, "CIB_file": FILE}, timeout=120)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         return said
 
     def load(self, *examples: str) -> str:
         """Load files of crm-examples together, as their heads say; give what crmsh said."""
-        self.node.path("/root/simulated.crm").write_text("".join((EXAMPLES / name).read_text() for name in examples))
+        self.node.path("/root/simulated.crm").write_text(together(examples))
         return self.run("crm", "configure", "load", "update", "/root/simulated.crm")
 
     def settle(self, attributes: Mapping[str, Mapping[str, str]]) -> Status:
@@ -44,20 +44,20 @@ class Simulation:
 
         attributes: node → attribute → value; an empty value is none.
         """
-        cib = ElementTree.fromstring(self.node.path("/root/simulated.xml").read_text())  # noqa: S314 - our own
+        cib = ElementTree.fromstring(self.node.path(FILE).read_text())  # noqa: S314 - our own
         for state in cib.iterfind("status/node_state"):
             for old in state.findall("transient_attributes"):
                 state.remove(old)
             name = state.get("uname", "")
             transient = ElementTree.SubElement(state, "transient_attributes", id=name)
             inner = ElementTree.SubElement(transient, "instance_attributes", id=f"status-{name}")
-            for key, value in ((key, value) for key, value in attributes[name].items() if value):
-                ElementTree.SubElement(inner, "nvpair", id=f"status-{name}-{key}", name=key, value=value)
-        self._write("/root/simulated.xml", cib)
+            for key, value in attributes[name].items():
+                if value:
+                    ElementTree.SubElement(inner, "nvpair", id=f"status-{name}-{key}", name=key, value=value)
+        self._write(cib)
         before = self._status()
         for _ in range(TRANSITIONS):
-            files = ("--xml-file=/root/simulated.xml", "--save-output=/root/simulated.xml")
-            self.run("crm_simulate", "--simulate", *files)
+            self.run("crm_simulate", "--simulate", f"--xml-file={FILE}", f"--save-output={FILE}")
             after = self._status()
             if after.resources == before.resources:
                 return after
@@ -67,8 +67,8 @@ class Simulation:
     def _status(self) -> Status:
         return parse(self.run("crm_mon", "--one-shot", "--output-as=xml"))
 
-    def _write(self, path: str, cib: ElementTree.Element) -> None:
-        self.node.path(path).write_text(ElementTree.tostring(cib, encoding="unicode"))
+    def _write(self, cib: ElementTree.Element) -> None:
+        self.node.path(FILE).write_text(ElementTree.tostring(cib, encoding="unicode"))
 
 
 def _found(cib: ElementTree.Element, path: str) -> ElementTree.Element:

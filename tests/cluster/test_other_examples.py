@@ -170,31 +170,26 @@ def test_the_files_for_real_machines_are_understood(
     assert all(name in shown for name in resources)
 
 
-WHOLE, SYNCING = "10000", "10"  # ocf:linbit:drbd's promotion score of a disk that is up to date, or about to be
+SCORE, WHOLE, SYNCING = "master-p_drbd", "10000", "10"  # what ocf:linbit:drbd says of a disk: in sync, or not yet
 
 
 @pytest.mark.parametrize(
-    ("files", "drbd"),
-    [
-        (EXAMPLE, {}),
-        (GROUPED, {}),
-        (REAL, {"master-p_drbd": WHOLE}),
-        (REAL, {"master-p_drbd": SYNCING}),
-    ],
+    ("files", "disk"),
+    [(EXAMPLE, ""), (GROUPED, ""), (REAL, WHOLE), (REAL, SYNCING)],
     ids=["as in the laboratory", "grouped", "on DRBD", "on DRBD, which is not in sync"],
 )
 def test_everything_moves_only_from_a_node_that_reaches_nobody_to_one_that_reaches_somebody(
-    cluster: Cluster, simulation: Simulation, files: tuple[str, ...], drbd: dict[str, str]
+    cluster: Cluster, simulation: Simulation, files: tuple[str, ...], disk: str
 ) -> None:
     simulation.load(*files)
-    both = {name: {"pingd": "1"} | ({"master-p_drbd": WHOLE} if drbd else {}) for name in cluster.names}
+    whole_disk = WHOLE if disk else ""
+    both = {name: {"pingd": "1", SCORE: whole_disk} for name in cluster.names}
     status = simulation.settle(both)
     for here, there in product(("1", "0", ""), repeat=2):
         serving = status.where("p_ip")
         better = other(cluster, serving)
-        reach = {serving: {"pingd": here}, better: {"pingd": there}}
-        given = {name: {**both[name], **reach[name], **(drbd if name == better else {})} for name in cluster.names}
-        moves = (here, there) == ("0", "1") and SYNCING not in drbd.values()
+        given = {serving: {"pingd": here, SCORE: whole_disk}, better: {"pingd": there, SCORE: disk}}
+        moves = (here, there) == ("0", "1") and disk != SYNCING
         # A second time with both of them well again: the way back moves nothing.
         for said in (given, both):
             status = simulation.settle(said)

@@ -333,6 +333,7 @@ def test_a_scheduler_without_placement(
     config_copy: Callable[..., str],
     serving: Callable[[str], Agent],
     node: Node,
+    processes: Processes,
     in_background: Callable[..., threading.Thread],
 ) -> None:
     serving("keystone")
@@ -349,7 +350,7 @@ def test_a_scheduler_without_placement(
         first: list[int] = []
         until(lambda: first.append(one.pid()) or first[-1], 20, "the daemon")
         # Placement may be back before the agent asks why the daemon has ended: it was away while that waited.
-        until(lambda: not (node.path("/proc") / str(first[-1])).exists(), 90, "its end")
+        until(lambda: not processes.alive(first[-1]), 90, "its end")
     # Placement is back: with it the daemon, in the same action.
     starting.join()
     assert answers[0].code == 0, answers
